@@ -1,0 +1,20 @@
+# Thin front of CMake and the tools. PRESET=dev|release|asan|tsan.
+PRESET ?= release
+.PHONY: setup configure build run test bench lint format
+setup:
+	@tools/setup
+configure: setup
+	@cmake --preset $(PRESET) >build-configure.log 2>&1 || { cat build-configure.log; exit 1; }
+	@rm -f build-configure.log
+build: configure
+	@cmake --build --preset $(PRESET)
+run: build
+	@tools/run_debian build/$(PRESET)/bin/vireo
+test: build
+	@ctest --test-dir build/$(PRESET) --output-on-failure --no-tests=error
+bench: build
+	@cmake --build --preset $(PRESET) --target benches
+lint:
+	@tools/lint
+format:
+	@tools/format

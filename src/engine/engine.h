@@ -1,0 +1,48 @@
+#pragma once
+
+#include <memory>
+
+#include "engine/machine_view.h"
+#include "engine/vcpu_state.h"
+#include "state/saved.h"
+#include "vocab/result.h"
+#include "x86/cpuid_model.h"
+
+namespace vireo::engine {
+
+struct EngineConfig {
+  u32 vcpus{1};
+  x86::CpuidModel model;  // what CPUID answers, the same on every engine
+};
+
+/// A virtual processor complex: vCPUs with their local APICs. reset(), state access, save and restore only while
+/// stopped; interrupt inputs on any thread at any time.
+class Engine {
+ public:
+  virtual ~Engine() = default;  // stops first
+
+  /// Lets every vCPU run on a thread of its own.
+  virtual void start() = 0;
+  /// On return no vCPU executes; each stands at an instruction boundary.
+  virtual void stop() = 0;
+  virtual void reset() = 0;
+
+  virtual u32 vcpu_count() const = 0;
+  virtual VcpuState vcpu_state(VcpuId id) const = 0;
+  virtual Result<> set_vcpu_state(VcpuId id, VcpuState const& state) = 0;
+  virtual state::Saved save_apic(VcpuId id) const = 0;
+  virtual Result<> restore_apic(VcpuId id, state::Saved const& saved) = 0;
+
+  /// A message-signalled interrupt, from a device or the IOAPIC (SDM vol. 3, 11.11.1).
+  virtual void deliver_msi(u64 address, u32 data) = 0;
+  /// The 8259's INTR output, wired to LINT0 of the bootstrap processor.
+  virtual void set_extint(bool high) = 0;
+  virtual void inject_nmi(VcpuId id) = 0;
+
+  /// For the inspect tree and --trace: how many instructions all vCPUs have executed.
+  virtual u64 instructions_executed() const = 0;
+};
+
+Result<std::unique_ptr<Engine>> create_software_engine(EngineConfig const& config, MachineView& machine);
+
+}  // namespace vireo::engine

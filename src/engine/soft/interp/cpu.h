@@ -1,0 +1,131 @@
+#pragma once
+
+#include <atomic>
+
+#include "engine/machine_view.h"
+#include "engine/soft/interp/fault.h"
+#include "engine/soft/mmu/mmu.h"
+#include "engine/vcpu_state.h"
+#include "x86/cpuid_model.h"
+#include "x86/instruction.h"
+
+namespace vireo::engine::soft {
+
+class Cpu;
+
+/// What executes one decoded instruction. RIP already stands at the next instruction; a branch sets it. May throw Fault
+/// before it has changed any state. `extra` is what lowering chose (a thunk, a sub-operation).
+using Handler = void (*)(Cpu&, x86::Instruction const&, void const* extra);
+struct Lowered {
+  Handler handler{};  // null: not of this family
+  void const* extra{};
+  bool ends_block{};  // may change RIP, mode, translation or interrupt enable: look up the next block afresh
+};
+
+/// Why other threads, or an instruction, want the vCPU's thread to leave the run loop at the next boundary.
+enum Attention : u32 {
+  attention_events = 1,  // interrupt, NMI, INIT, SIPI or timer may be deliverable: look again
+  attention_stop = 2,    // the engine stops this vCPU
+  attention_flush = 4,   // another vCPU asks for a TLB flush
+};
+
+/// How the local APIC is reached from instructions. Implemented by engine/soft's vCPU (local_apic.h).
+class ApicPort {
+ public:
+  virtual ~ApicPort() = default;
+  virtual u64 read_register(u32 offset) = 0;               // xAPIC page, offset 0..0xfff
+  virtual void write_register(u32 offset, u32 value) = 0;
+  virtual bool read_msr(u32 index, u64& value) = 0;        // 0x1b, 0x6e0, 0x800..0x8ff; false: #GP
+  virtual bool write_msr(u32 index, u64 value) = 0;
+  virtual u64 cr8() const = 0;
+  virtual void set_cr8(u64 value) = 0;
+};
+
+/// One interpreted vCPU: the guest's state, what is derived from it, and the ways to memory. Used by one thread at a time.
+class Cpu {
+ public:
+  Cpu(VcpuId id, MachineView& machine, x86::CpuidModel const& model);
+
+  VcpuState state;
+  Mmu mmu;
+
+  // ---- derived from state: call update_mode() after changing CR0, CR4, EFER, CPL, any segment, RFLAGS.VM/AC ----
+  void update_mode();
+  x86::CodeSize code_size() const { return code_size_; }
+  bool protected_mode() const { return protected_mode_; }  // PE set and not virtual-8086
+  bool long_mode() const { return state.efer & x86::efer_lma; }
+  bool code64() const { return code_size_ == x86::CodeSize::bits64; }
+  bool virtual8086() const { return state.rflags & x86::flag_vm; }
+  u8 cpl() const { return cpl_; }
+  u8 stack_address_size() const { return stack_address_size_; }  // 2, 4, 8: SS.B or 64-bit mode
+
+  // ---- general registers; 32-bit writes clear the upper half ----
+  template <typename T>
+  T gpr(u8 reg) const { return static_cast<T>(state.gpr[reg]); }
+  template <typename T>
+  void set_gpr(u8 reg, T value) {
+    if constexpr (sizeof(T) >= 4) state.gpr[reg] = value;
+    else if constexpr (sizeof(T) == 2) state.gpr[reg] = (state.gpr[reg] & ~u64{0xffff}) | value;
+    else state.gpr[reg] = (state.gpr[reg] & ~u64{0xff}) | value;
+  }
+
+  /// Offset of the instruction's memory operand within its segment, truncated to the address size.
+  u64 effective_address(x86::Instruction const& insn) const;
+
+  // ---- memory through segment and paging, with CPL's rights. T is u8, u16, u32, u64. All throw Fault. ----
+  template <typename T> T read(x86::SegmentRegister segment, u64 offset);
+  template <typename T> void write(x86::SegmentRegister segment, u64 offset, T value);
+  /// Read, compute, write back: `f(T old) -> T`. The write is checked before the read. Atomic against all vCPUs when `locked`
+  /// (f may run several times then). Returns the old value.
+  template <typename T, typename F> T modify(x86::SegmentRegister segment, u64 offset, bool locked, F&& f);
+  /// `length` up to 4096. Nothing is written unless all of it can be.
+  void read_bytes(x86::SegmentRegister segment, u64 offset, void* into, std::size_t length);
+  void write_bytes(x86::SegmentRegister segment, u64 offset, void const* from, std::size_t length);
+  /// Throws unless [offset, offset + length) may be written.
+  void probe_write(x86::SegmentRegister segment, u64 offset, std::size_t length);
+  /// The segment's part alone: checks limit, type and canonical form; returns the linear address.
+  u64 linear(x86::SegmentRegister segment, u64 offset, std::size_t length, Access access);
+
+  // ---- memory by linear address; `supervisor` for descriptor tables, TSS and interrupt stacks ----
+  template <typename T> T read_linear(u64 address, bool supervisor);
+  template <typename T> void write_linear(u64 address, T value, bool supervisor);
+
+  /// The host's copy of guest code at CS:RIP = linear address, and how many bytes of it lie in this page. Throws #PF.
+  /// Null when the page is not RAM or ROM: then fetch byte by byte with fetch_mmio().
+  struct CodeBytes { u8 const* host; u32 length; };
+  CodeBytes code_at(u64 linear_rip);
+
+  // ---- stack: SS:(E/R)SP by stack_address_size(); size 2, 4, 8 ----
+  void push(u64 value, u8 size);
+  u64 pop(u8 size);               // moves RSP after a successful read
+  u64 peek(u64 depth, u8 size);   // bytes above the top, without moving RSP
+
+  MachineView& machine() { return machine_; }
+  x86::CpuidModel const& model() const { return model_; }
+  bool has(x86::Feature feature) const { return model_.has(feature); }
+  VcpuId id() const { return id_; }
+  ApicPort* apic{};
+
+  /// Set by any thread, polled at block boundaries.
+  std::atomic<u32> attention{};
+  void request_attention(u32 bits) { attention.fetch_or(bits, std::memory_order_release); }
+
+  /// Host address of the code page being executed: a store into it ends the block (self-modifying code).
+  std::byte* code_page_host{};
+  bool code_written{};
+
+  u64 instructions{};  // executed so far
+
+ private:
+  VcpuId id_;
+  MachineView& machine_;
+  x86::CpuidModel const& model_;
+  x86::CodeSize code_size_{};
+  bool protected_mode_{};
+  u8 cpl_{};
+  u8 stack_address_size_{2};
+};
+
+}  // namespace vireo::engine::soft
+
+#include "engine/soft/interp/cpu_memory.h"

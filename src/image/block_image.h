@@ -1,0 +1,42 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "vocab/bytes.h"
+#include "vocab/numbers.h"
+#include "vocab/result.h"
+
+namespace vireo::image {
+
+
+/// A virtual disk. Offsets and lengths are in bytes and come from a guest: out of range is Errc::invalid, never an
+/// assert. Any thread may call, several at once; writes to the same bytes are not ordered against each other.
+class BlockImage {
+ public:
+  struct Geometry {
+    u64 bytes{};
+    u32 sector{512};     // logical sector, bytes
+    u32 cluster{65536};  // allocation unit, bytes
+    bool read_only{};
+  };
+  enum class Presence : u8 { data, zero, absent };  // absent: ask the layer below
+  struct Extent {
+    u64 start{};
+    u64 length{};
+    Presence presence{};
+  };
+
+  virtual ~BlockImage() = default;
+  virtual Geometry geometry() const = 0;
+  virtual Result<> read(u64 at, Bytes into) = 0;
+  virtual Result<> write(u64 at, ConstBytes from) = 0;
+  virtual Result<> write_zeroes(u64 at, u64 length, bool may_unmap) = 0;
+  virtual Result<> discard(u64 at, u64 length) = 0;
+  /// On return data and metadata of all finished writes are on stable storage.
+  virtual Result<> flush() = 0;
+  virtual Result<Extent> extent_at(u64 at) = 0;
+};
+
+}  // namespace vireo::image

@@ -1,0 +1,64 @@
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <vector>
+
+#include "vocab/bytes.h"
+#include "vocab/numbers.h"
+#include "vocab/result.h"
+
+namespace vireo::memory {
+
+enum class RegionKind : u8 { ram, rom };
+
+/// The guest's physical memory as its users see it: RAM and ROM regions, each one host mapping. Regions are added
+/// before the first vCPU runs and then only change under a stopped machine. Reads and writes are plain memory accesses that
+/// race with the guest, as DMA does. Addresses and lengths come from the guest: out of range is Errc::invalid.
+class GuestMemory {
+ public:
+  struct Region {
+    GpaRange range;   // page-aligned
+    std::byte* host;  // range.length bytes
+    RegionKind kind;
+    int fd;          // memfd behind it
+    u64 fd_offset;
+  };
+
+  GuestMemory() = default;
+  ~GuestMemory();
+  GuestMemory(GuestMemory const&) = delete;
+  GuestMemory& operator=(GuestMemory const&) = delete;
+
+  /// Maps fresh zero memory at `range`. Fails on overlap, misalignment and when the host has no memory.
+  Result<> add(GpaRange range, RegionKind kind);
+
+  std::vector<Region> const& regions() const { return regions_; }
+  u64 ram_bytes() const;
+
+  /// The region around `at`, or null (MMIO or nothing).
+  Region const* find(Gpa at) const;
+  /// The host address of `length` bytes in one RAM region (ROM too when not `for_write`), or null.
+  std::byte* host(Gpa at, u64 length, bool for_write) const;
+
+  /// May cross regions; nothing is copied on error. Writing to ROM is an error.
+  Result<> read(Gpa at, Bytes into) const;
+  Result<> write(Gpa at, ConstBytes from);
+  /// For loaders: also writes to ROM.
+  Result<> load(Gpa at, ConstBytes from);
+  template <typename T>
+  Result<T> read_as(Gpa at) const {
+    auto value = T{};
+    TRY(read(at, std::as_writable_bytes(std::span{&value, 1})));
+    return value;
+  }
+  template <typename T>
+  Result<> write_as(Gpa at, T const& value) {
+    return write(at, std::as_bytes(std::span{&value, 1}));
+  }
+
+ private:
+  std::vector<Region> regions_;  // ordered by address, disjoint
+};
+
+}  // namespace vireo::memory

@@ -18,7 +18,7 @@ add_compile_options($<$<COMPILE_LANGUAGE:CXX>:-Wconversion>
                     $<$<COMPILE_LANGUAGE:CXX>:-Wshadow>
                     $<$<COMPILE_LANGUAGE:CXX>:-Wold-style-cast>)
 # Engine code reads flags with pushfq and runs guest code on its own stack: no red zone below rsp.
-add_compile_options(-mno-red-zone)
+add_compile_options(-mno-red-zone -fno-omit-frame-pointer)
 set(CMAKE_CXX_FLAGS_RELEASE "-O2 -g1")
 set(CMAKE_CXX_FLAGS_DEBUG "-O1 -g1")
 if(VIREO_LOCK_CHECKS)

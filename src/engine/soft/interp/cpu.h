@@ -39,6 +39,8 @@ class ApicPort {
   virtual bool write_msr(u32 index, u64 value) = 0;
   virtual u64 cr8() const = 0;
   virtual void set_cr8(u64 value) = 0;
+  /// An interrupt would be delivered now if RFLAGS.IF were set: the local APIC's best request above PPR, or ExtINT.
+  virtual bool interrupt_pending() const = 0;
 };
 
 /// One interpreted vCPU: the guest's state, what is derived from it, and the ways to memory. Used by one thread at a time.
@@ -109,6 +111,11 @@ class Cpu {
   /// Set by any thread, polled at block boundaries.
   std::atomic<u32> attention{};
   void request_attention(u32 bits) { attention.fetch_or(bits, std::memory_order_release); }
+
+  /// Call when RFLAGS.IF has gone from 0 to 1: leaves the run loop at the next boundary if something waits.
+  void interrupts_enabled() {
+    if (apic != nullptr && apic->interrupt_pending()) request_attention(attention_events);
+  }
 
   /// Host address of the code page being executed: a store into it ends the block (self-modifying code).
   std::byte* code_page_host{};

@@ -41,6 +41,12 @@ class ApicPort {
   virtual void set_cr8(u64 value) = 0;
   /// An interrupt would be delivered now if RFLAGS.IF were set: the local APIC's best request above PPR, or ExtINT.
   virtual bool interrupt_pending() const = 0;
+  /// The guest-physical page whose accesses go to read_register/write_register on this vCPU, before the machine's
+  /// MMIO; all ones when there is none (x2APIC mode or disabled).
+  virtual u64 register_page() const { return ~u64{0}; }
+  /// KVM hypercalls: an interrupt command as in the x2APIC ICR (SDM vol. 3, 11.12.9), and waking a halted vCPU.
+  virtual void send_ipi(u32 command, u32 destination) { static_cast<void>(command), static_cast<void>(destination); }
+  virtual void kick(u32 apic_id) { static_cast<void>(apic_id); }
 };
 
 /// One interpreted vCPU: the guest's state, what is derived from it, and the ways to memory. Used by one thread at a time.
@@ -107,6 +113,10 @@ class Cpu {
   bool has(x86::Feature feature) const { return model_.has(feature); }
   VcpuId id() const { return id_; }
   ApicPort* apic{};
+
+  /// Host TSC + machine_tsc_offset is the machine's TSC, which stands still while the machine is paused; the guest sees
+  /// that plus state.tsc_offset. Set by the engine at each start.
+  u64 machine_tsc_offset{};
 
   /// Set by any thread, polled at block boundaries.
   std::atomic<u32> attention{};

@@ -1,0 +1,77 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "vocab/integers.h"
+
+namespace vireo::machine {
+
+/// A number of bytes that people write as 4GiB.
+struct Size {
+  u64 bytes{};
+  bool operator==(Size const&) const = default;
+};
+
+/// A machine as its owner describes it. Each struct has one list of its keys, read by the YAML reader, the YAML writer
+/// and the "did you mean" of both; the command line fills the same fields.
+struct DiskConfig {
+  std::string path;
+  std::string format;              // empty: found by looking
+  bool readonly{};
+  std::string cache{"writeback"};  // writeback, none, writethrough, directsync, unsafe
+
+  static void fields(auto&& s, auto&& f) {
+    f("path", s.path);
+    f("format", s.format);
+    f("readonly", s.readonly);
+    f("cache", s.cache);
+  }
+};
+
+struct NetConfig {
+  std::string kind{"user"};          // user: NAT
+  std::string mac;                   // empty: made from the machine's name
+  std::vector<std::string> forward;  // HOST:GUEST, [ADDRESS:]HOST:GUEST[/udp]
+
+  static void fields(auto&& s, auto&& f) {
+    f("kind", s.kind);
+    f("mac", s.mac);
+    f("forward", s.forward);
+  }
+};
+
+struct MachineConfig {
+  std::string name{"vm"};
+  std::string image;  // a name in the image store; resolved into kernel, initrd, append and a disk
+  std::string engine{"auto"};
+  std::string cpu{"host"};
+  u32 cpus{1};
+  Size memory{u64{1} << 30};
+  std::string kernel, initrd, append;
+  std::vector<DiskConfig> disks;
+  std::vector<NetConfig> networks;
+  std::string console{"stdio"};  // stdio, none, a file, unix:PATH
+  bool reboot{true};
+
+  static void fields(auto&& s, auto&& f) {
+    f("image", s.image);
+    f("engine", s.engine);
+    f("cpu", s.cpu);
+    f("cpus", s.cpus);
+    f("memory", s.memory);
+    f("kernel", s.kernel);
+    f("initrd", s.initrd);
+    f("append", s.append);
+    f("disks", s.disks);
+    f("networks", s.networks);
+    f("console", s.console);
+    f("reboot", s.reboot);
+  }
+};
+
+inline constexpr u32 max_vcpus{64};
+inline constexpr u64 min_memory{u64{32} << 20};
+inline constexpr u64 max_memory{u64{1} << 39};
+
+}  // namespace vireo::machine

@@ -93,6 +93,8 @@ class PciFunction {
   virtual ~PciFunction() = default;
   virtual PciConfigSpace& config() = 0;
   virtual void config_written(u16 offset, u8 width) = 0;  // after each guest write to configuration space
+  /// Before each guest read of configuration space, for registers that are computed (virtio 1.2, 4.1.4.9).
+  virtual void config_reading(u16 /*offset*/, u8 /*width*/) {}
   virtual u64 read_bar(u8 bar, u64 offset, u8 width) = 0;
   virtual void write_bar(u8 bar, u64 offset, u8 width, u64 value) = 0;
   /// The wire behind the interrupt pin; set once when the function is plugged in.

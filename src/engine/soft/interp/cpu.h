@@ -58,7 +58,14 @@ class Cpu {
   Mmu mmu;
 
   // ---- derived from state: call update_mode() after changing CR0, CR4, EFER, CPL, any segment, RFLAGS.VM/AC ----
+  // CPL is SS.DPL, as in VMX; whoever changes CPL sets it. A change of paging in CR0, CR4 or EFER flushes by itself.
   void update_mode();
+  /// MOV to CR3, with bit 63 (keep this PCID's translations) when CR4.PCIDE. #GP(0) on bad PAE PDPTEs.
+  void set_cr3(u64 value);
+  /// SWAPGS, WRFSBASE, MSRs: changes a segment's base alone; no update_mode() needed.
+  void set_segment_base(x86::SegmentRegister segment, u64 base);
+  /// STAC, CLAC, POPF: RFLAGS.AC changed and nothing else of the list above; cheaper than update_mode().
+  void update_rights();
   x86::CodeSize code_size() const { return code_size_; }
   bool protected_mode() const { return protected_mode_; }  // PE set and not virtual-8086
   bool long_mode() const { return state.efer & x86::efer_lma; }
@@ -80,7 +87,8 @@ class Cpu {
   /// Offset of the instruction's memory operand within its segment, truncated to the address size.
   u64 effective_address(x86::Instruction const& insn) const;
 
-  // ---- memory through segment and paging, with CPL's rights. T is u8, u16, u32, u64. All throw Fault. ----
+  // ---- memory through segment and paging, with CPL's rights. All throw Fault. T is u8 to u128 or any trivially
+  // copyable type of up to 64 bytes; modify: u8 to u64, and u128 at aligned addresses. ----
   template <typename T> T read(x86::SegmentRegister segment, u64 offset);
   template <typename T> void write(x86::SegmentRegister segment, u64 offset, T value);
   /// Read, compute, write back: `f(T old) -> T`. The write is checked before the read. Atomic against all vCPUs when `locked`
@@ -102,6 +110,8 @@ class Cpu {
   /// Null when the page is not RAM or ROM: then fetch byte by byte with fetch_mmio().
   struct CodeBytes { u8 const* host; u32 length; };
   CodeBytes code_at(u64 linear_rip);
+  u8 fetch_mmio(u64 linear_rip);
+  u64 code_address() const { return truncate_linear(base_[static_cast<u8>(x86::SegmentRegister::cs)] + state.rip); }
 
   // ---- stack: SS:(E/R)SP by stack_address_size(); size 2, 4, 8 ----
   void push(u64 value, u8 size);
@@ -134,9 +144,51 @@ class Cpu {
   u64 instructions{};  // executed so far
 
  private:
+  using SegmentRegister = x86::SegmentRegister;
+  /// Where a slow access comes from: what a non-canonical address raises, and whose rights it has.
+  struct Origin {
+    Rights rights{};
+    bool stack{};
+  };
+  struct Place {  // one page's part of an access
+    u64 physical{};
+    std::byte* host{};
+    u32 length{};
+  };
+  struct Places {
+    Place first, second;  // second.length is 0 unless the access crosses a page
+  };
+
+  static constexpr u64 page_mask{~u64{0xfff}};
+  Origin origin(SegmentRegister segment) const { return {rights_, segment == SegmentRegister::ss}; }
+  u64 truncate_linear(u64 linear) const { return code64() ? linear : static_cast<u32>(linear); }
+  bool unchecked(SegmentRegister segment, u8 mask) const { return mask >> static_cast<u8>(segment) & 1; }
+  void note_store(std::byte* host) {
+    // SOUND: compares addresses only.
+    auto const distance = reinterpret_cast<u64>(host) - reinterpret_cast<u64>(code_page_host);
+    if (distance < page_size) [[unlikely]] code_written = true;
+  }
+
+  void check_alignment(u64 linear, std::size_t size);
+  Places locate(u64 linear, u32 length, Access access, Origin origin);
+  void read_slow(u64 linear, void* into, u32 length, Origin origin);
+  void write_slow(u64 linear, void const* from, u32 length, Origin origin);
+  void read_place(Place const& place, std::byte* into);
+  void write_place(Place const& place, std::byte const* from);
+  u64 read_device(u64 physical, u8 width);
+  void write_device(u64 physical, u8 width, u64 value);
+  template <typename T> T read_at(u64 linear, Origin origin);
+  template <typename T> void write_at(u64 linear, T value, Origin origin);
+  template <typename T, typename F> static T modify_host(std::byte* host, bool locked, F& f);
+  template <typename T, typename F> T modify_slow(u64 linear, bool locked, F& f, Origin origin);
+
   VcpuId id_;
   MachineView& machine_;
   x86::CpuidModel const& model_;
+  std::array<u64, 6> base_{};    // what is added to an offset in this mode
+  u8 unchecked_reads_{}, unchecked_writes_{};  // a bit per segment register: flat, no limit or type to check
+  Rights rights_{};
+  bool alignment_checks_{};
   x86::CodeSize code_size_{};
   bool protected_mode_{};
   u8 cpl_{};

@@ -1,0 +1,54 @@
+#include "device/virtio/queue/virtqueue.h"
+
+namespace vireo::device::virtio {
+
+void Virtqueue::reset() {
+  ring_.reset();
+  state_ = QueueState{.size = maximum_size_};
+}
+
+Result<> Virtqueue::map(RingOptions options) {
+  if (state_.size > maximum_size_) return fail(Errc::corrupt, "queue larger than offered");
+  ring_ = TRY(options.packed ? make_packed_ring(memory_, state_, options)
+                             : make_split_ring(memory_, state_, options));
+  return {};
+}
+
+Result<std::optional<Chain>> Virtqueue::pop() {
+  if (!usable()) return std::optional<Chain>{};
+  auto chain = ring_->pop();
+  if (!chain) state_.broken = 1;
+  return chain;
+}
+
+void Virtqueue::push(Chain const& chain, u32 written) {
+  auto const completion = Completion{chain.id, chain.slots, written};
+  push(std::span{&completion, 1});
+}
+
+void Virtqueue::push(std::span<Completion const> completions) {
+  if (usable()) ring_->push(completions);
+}
+
+void Virtqueue::disable_notifications() {
+  if (usable()) ring_->disable_notifications();
+}
+
+bool Virtqueue::enable_notifications() {
+  if (!usable()) return false;
+  ring_->enable_notifications();
+  return ring_->has_available();
+}
+
+bool Virtqueue::should_notify() { return usable() && ring_->should_notify(); }
+
+bool plausible(QueueState const& state, u16 maximum_size, bool packed) {
+  auto const is_flag = [](u16 value) { return value <= 1; };
+  if (state.size == 0 || state.size > maximum_size) return false;
+  if (!is_flag(state.enabled) || !is_flag(state.broken) || !is_flag(state.signalled_valid)) return false;
+  if (!is_flag(state.available_wrap) || !is_flag(state.used_wrap)) return false;
+  if (!packed) return true;
+  return state.next_available < state.size && state.next_used < state.size && state.signalled < state.size;
+}
+
+}  // namespace vireo::device::virtio

@@ -1,0 +1,46 @@
+#pragma once
+
+#include "device/virtio/queue/ring.h"
+
+namespace vireo::device::virtio {
+
+/// A virtqueue from the device's side (virtio 1.2, 2.6 to 2.8). Runs on the executor. Between map() and unmap()
+/// it moves chains; otherwise, and after the driver broke a rule, it is empty and swallows completions.
+class Virtqueue {
+ public:
+  Virtqueue(memory::GuestMemory const& memory, u16 maximum_size)
+      : memory_{memory}, maximum_size_{maximum_size} {
+    reset();
+  }
+
+  QueueState& state() { return state_; }
+  QueueState const& state() const { return state_; }
+  u16 maximum_size() const { return maximum_size_; }
+  void reset();
+
+  Result<> map(RingOptions options);
+  void unmap() { ring_.reset(); }
+  bool mapped() const { return ring_ != nullptr; }
+
+  /// The next chain, or nothing. An error (once) means that the driver broke the rules.
+  Result<std::optional<Chain>> pop();
+  void push(Chain const& chain, u32 written);
+  void push(std::span<Completion const> completions);
+  void disable_notifications();
+  /// True: a chain came meanwhile, go on popping.
+  bool enable_notifications();
+  bool should_notify();
+
+ private:
+  bool usable() const { return ring_ != nullptr && state_.broken == 0; }
+
+  memory::GuestMemory const& memory_;
+  u16 maximum_size_;
+  QueueState state_;
+  std::unique_ptr<Ring> ring_;
+};
+
+/// Whether `state` can be a queue of at most `maximum_size` entries: for restored state.
+bool plausible(QueueState const& state, u16 maximum_size, bool packed);
+
+}  // namespace vireo::device::virtio

@@ -61,7 +61,7 @@ enum class Mandatory : u8 { any, none, p66, f3, f2, not_f3f2 /* none or 66 */ };
 enum class Encoding : u8 { legacy, vex };
 enum class WidthBit : u8 { any, w0, w1, w0_or_not64 };
 enum class VectorLength : u8 { any, l0, l1 };
-enum class Mod : u8 { any, memory, reg };
+enum class Mod : u8 { any, memory, reg, ignored /* always a register */ };
 
 struct FlagMasks {
   u32 read{}, written{}, undefined{};  // x86::Flag bits; undefined ones are not in written
@@ -85,6 +85,7 @@ struct Row {
   Encoding encoding{};
   u8 map{};
   u8 opcode{};
+  u8 last_opcode{};     // inclusive: +r and +cc rows
   Mandatory mandatory{};
   WidthBit w{};
   VectorLength l{};
@@ -97,6 +98,7 @@ struct Row {
   bool has_modrm{};
   bool default64{};     // operand size 8 in 64-bit mode, 2 with 66
   bool force64{};       // operand size 8 in 64-bit mode whatever the prefixes
+  bool by_mode{};       // operand size 8 in 64-bit mode, 4 elsewhere, whatever the prefixes
   std::array<OperandSpec, 5> operands{};
 
   constexpr bool has(Attribute a) const { return static_cast<u16>(attributes) & static_cast<u16>(a); }

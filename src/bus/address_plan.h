@@ -24,6 +24,8 @@ inline constexpr u16 pm1a_event{0x600};
 inline constexpr u16 pm1a_control{0x604};
 inline constexpr u16 pm_timer{0x608};
 inline constexpr u16 gpe0{0x620};
+inline constexpr u8 gpe0_length{4};    // status and enable, two bytes each
+inline constexpr u8 s5_sleep_type{5};  // SLP_TYP that switches the machine off
 inline constexpr u16 com1{0x3F8};
 inline constexpr u16 com2{0x2F8};
 inline constexpr u16 reset_control{0xCF9};

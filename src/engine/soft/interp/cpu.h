@@ -125,8 +125,9 @@ class Cpu {
   ApicPort* apic{};
 
   /// Host TSC + machine_tsc_offset is the machine's TSC, which stands still while the machine is paused; the guest sees
-  /// that plus state.tsc_offset. Set by the engine at each start.
-  u64 machine_tsc_offset{};
+  /// that plus state.tsc_offset. At machine TSC clock_tsc the machine's clock stood at clock_ns: kvmclock's common base.
+  /// Set by the engine at each start.
+  u64 machine_tsc_offset{}, clock_tsc{}, clock_ns{};
 
   /// Set by any thread, polled at block boundaries.
   std::atomic<u32> attention{};

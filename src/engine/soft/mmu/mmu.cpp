@@ -163,7 +163,8 @@ bool Mmu::permits(u32 flags, Access access, Rights rights) const {
   return access == Access::read || (flags & writable) || !mode_.write_protect;
 }
 
-void Mmu::page_fault(u64 linear, Access access, Rights rights, u32 code) const {
+void Mmu::page_fault(u64 linear, Access access, Rights rights, u32 code) {
+  drop_page(linear);  // SDM vol. 3, 4.10.4.1: a page fault invalidates what was cached for its address
   if (access == Access::write) code |= x86::pf_write;
   if (rights == Rights::user) code |= x86::pf_user;
   if (access == Access::execute && (mode_.no_execute || mode_.smep)) code |= x86::pf_fetch;

@@ -100,7 +100,7 @@ class Mmu {
   template <typename PageTableEntry>
   Cached walk(u64 linear, Access access, Rights rights);
   bool permits(u32 flags, Access access, Rights rights) const;
-  [[noreturn]] void page_fault(u64 linear, Access access, Rights rights, u32 code) const;
+  [[noreturn]] void page_fault(u64 linear, Access access, Rights rights, u32 code);
   Cached* find_cached(u64 linear);
   Cached& insert(Cached const& cached);
   void fill(u64 linear, Rights rights, Cached const& cached);

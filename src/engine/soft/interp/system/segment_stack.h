@@ -56,6 +56,7 @@ class PendingStack {
     auto const last = offset + size - 1;
     auto const expands_down = (segment_.attributes & 0x1c) == 0x14;
     auto const top = segment_.big() ? u64{0xffffffff} : u64{0xffff};
+    if (segment_.unusable() && cpu_->protected_mode()) raise(x86::Vector::ss, error_);
     auto const inside = expands_down ? offset > segment_.limit && last <= top : last <= segment_.limit;
     if (!inside) raise(x86::Vector::ss, error_);
     return static_cast<u32>(segment_.base + offset);

@@ -13,8 +13,8 @@ constexpr std::size_t longest{15};
 constexpr std::array<u8, 8> base16{rbx, rbx, rbp, rbp, rsi, rdi, rbp, rbx};
 constexpr std::array<u8, 4> index16{rsi, rdi, rsi, rdi};
 
-/// One decoding. Reads through next(), which remembers the first failure and then yields zeros, so that the order
-/// of failures is the hardware's: bytes first (fetch fault, 15-byte limit), then #UD.
+/// One decoding. Reads through next(), which remembers the first failure and then yields zeros, so that the
+/// order of failures is the hardware's: bytes first (fetch fault, 15-byte limit), then #UD.
 class Decoding {
  public:
   Decoding(std::span<u8 const> bytes, CodeSize code_size, bool protected_mode, Instruction& out)
@@ -27,7 +27,8 @@ class Decoding {
  private:
   u8 next() {
     if (at_ >= bytes_.size() || at_ >= longest) {
-      if (status_ == DecodeStatus::ok) status_ = at_ >= longest ? DecodeStatus::too_long : DecodeStatus::truncated;
+      if (status_ == DecodeStatus::ok)
+        status_ = at_ >= longest ? DecodeStatus::too_long : DecodeStatus::truncated;
       return 0;
     }
     return insn_.bytes[at_] = bytes_[at_], bytes_[at_++];
@@ -167,10 +168,10 @@ void Decoding::read_opcode(u8 first) {
   rex_r_ = prefixes.rex & 4 ? 8 : 0;
   rex_x_ = prefixes.rex & 2 ? 8 : 0;
   rex_b_ = prefixes.rex & 1 ? 8 : 0;
-  mandatory_ = prefixes.rep             ? Mandatory::f3
-               : prefixes.repne         ? Mandatory::f2
+  mandatory_ = prefixes.rep            ? Mandatory::f3
+               : prefixes.repne        ? Mandatory::f2
                : prefixes.operand_size ? Mandatory::p66
-                                        : Mandatory::none;
+                                       : Mandatory::none;
 }
 
 void Decoding::read_memory16() {
@@ -214,7 +215,8 @@ void Decoding::read_memory() {
     }
     memory.displacement = width == 0 ? 0 : sign_extend(next_le(width), width);
   }
-  memory.segment = overridden(memory.base == rsp || memory.base == rbp ? SegmentRegister::ss : SegmentRegister::ds);
+  memory.segment =
+      overridden(memory.base == rsp || memory.base == rbp ? SegmentRegister::ss : SegmentRegister::ds);
 }
 
 bool Decoding::matches(Row const& row) const {
@@ -233,9 +235,15 @@ bool Decoding::matches(Row const& row) const {
   }
   switch (row.w) {
     case WidthBit::any: break;
-    case WidthBit::w0: if (wide_) return false; break;
-    case WidthBit::w1: if (!wide_) return false; break;
-    case WidthBit::w0_or_not64: if (wide_ && code64_) return false; break;
+    case WidthBit::w0:
+      if (wide_) return false;
+      break;
+    case WidthBit::w1:
+      if (!wide_) return false;
+      break;
+    case WidthBit::w0_or_not64:
+      if (wide_ && code64_) return false;
+      break;
   }
   if (row.l == VectorLength::l0 && insn_.prefixes.vex_length != 0) return false;
   if (row.l == VectorLength::l1 && insn_.prefixes.vex_length != 1) return false;
@@ -276,7 +284,8 @@ u8 Decoding::bytes_of(Size size) const {
   auto const wide = wide_ && code64_;
   switch (size) {
     using enum Size;
-    case none: case fx: return 0;
+    case none:
+    case fx: return 0;
     case b: return 1;
     case w: return 2;
     case d: return 4;
@@ -284,7 +293,8 @@ u8 Decoding::bytes_of(Size size) const {
     case t: return 10;
     case dq: return 16;
     case qq: return 32;
-    case v: case stack: return operand;
+    case v:
+    case stack: return operand;
     case z: return operand == 2 ? 2 : 4;
     case y: return wide ? 8 : 4;
     case x: return static_cast<u8>(vector);
@@ -328,14 +338,14 @@ void Decoding::read_operand(OperandSpec const& spec, Operand& operand) {
     case none: break;
     case rm_gpr:
     case rm_gpr_only:
-      if (memory_form() && spec.source == rm_gpr) set(OperandKind::memory, 0, spec.memory_size);
-      else set_gpr(operand, rm(), bytes_of(spec.register_size));
+      if (memory_form() && spec.source == rm_gpr)
+        set(OperandKind::memory, 0, spec.memory_size);
+      else
+        set_gpr(operand, rm(), bytes_of(spec.register_size));
       break;
     case reg_gpr: set_gpr(operand, reg(), bytes_of(spec.register_size)); break;
     case vvvv_gpr: set_gpr(operand, insn_.prefixes.vex_vvvv & mask, bytes_of(spec.register_size)); break;
-    case opcode_gpr:
-      set_gpr(operand, (insn_.opcode & 7u) | rex_b_, bytes_of(spec.register_size));
-      break;
+    case opcode_gpr: set_gpr(operand, (insn_.opcode & 7u) | rex_b_, bytes_of(spec.register_size)); break;
     case fixed_gpr: set(OperandKind::gpr, spec.fixed, spec.register_size); break;
     case rm_memory:
     case vsib: set(OperandKind::memory, 0, spec.memory_size); break;
@@ -347,13 +357,16 @@ void Decoding::read_operand(OperandSpec const& spec, Operand& operand) {
     case string_source: memory(rsi, SegmentRegister::ds); break;
     case string_destination: {
       set(OperandKind::memory, 0, spec.memory_size);
-      if (insn_.memory.base == no_register) insn_.memory = MemoryOperand{.segment = SegmentRegister::es, .base = rdi};
+      if (insn_.memory.base == no_register)
+        insn_.memory = MemoryOperand{.segment = SegmentRegister::es, .base = rdi};
       break;
     }
     case implicit_memory: memory(spec.fixed, SegmentRegister::ds); break;
     case rm_vector:
-      if (memory_form()) set(OperandKind::memory, 0, spec.memory_size);
-      else set(OperandKind::vector, rm(), spec.register_size);
+      if (memory_form())
+        set(OperandKind::memory, 0, spec.memory_size);
+      else
+        set(OperandKind::vector, rm(), spec.register_size);
       break;
     case rm_vector_only: set(OperandKind::vector, rm(), spec.register_size); break;
     case reg_vector: set(OperandKind::vector, reg(), spec.register_size); break;
@@ -364,8 +377,10 @@ void Decoding::read_operand(OperandSpec const& spec, Operand& operand) {
       break;
     case fixed_vector: set(OperandKind::vector, spec.fixed, spec.register_size); break;
     case rm_mmx:
-      if (memory_form()) set(OperandKind::memory, 0, spec.memory_size);
-      else set(OperandKind::mmx, insn_.modrm & 7u, spec.register_size);
+      if (memory_form())
+        set(OperandKind::memory, 0, spec.memory_size);
+      else
+        set(OperandKind::mmx, insn_.modrm & 7u, spec.register_size);
       break;
     case rm_mmx_only: set(OperandKind::mmx, insn_.modrm & 7u, spec.register_size); break;
     case reg_mmx: set(OperandKind::mmx, (insn_.modrm >> 3) & 7u, spec.register_size); break;
@@ -422,7 +437,8 @@ bool Decoding::allowed(Row const& row) const {
   auto const& operands = insn_.operands;
   if (prefixes.lock && !(row.lockable() && operands[0].kind == OperandKind::memory)) return false;
   if (encoding_ == Encoding::vex) {
-    if (prefixes.operand_size || prefixes.rep || prefixes.repne || prefixes.lock || prefixes.rex != 0) return false;
+    if (prefixes.operand_size || prefixes.rep || prefixes.repne || prefixes.lock || prefixes.rex != 0)
+      return false;
     if (!uses_vvvv_ && prefixes.vex_vvvv != 0) return false;
   }
   for (auto i = 0uz; i < insn_.operand_count; ++i) {

@@ -5,8 +5,9 @@
 namespace vireo::x86 {
 namespace {
 
-constexpr std::array<std::string_view, 16> low_bytes{"al",  "cl",  "dl",   "bl",   "spl",  "bpl",  "sil",  "dil",
-                                                     "r8b", "r9b", "r10b", "r11b", "r12b", "r13b", "r14b", "r15b"};
+constexpr std::array<std::string_view, 16> low_bytes{"al",   "cl",   "dl",   "bl",  "spl",  "bpl",
+                                                     "sil",  "dil",  "r8b",  "r9b", "r10b", "r11b",
+                                                     "r12b", "r13b", "r14b", "r15b"};
 constexpr std::array<std::string_view, 4> high_bytes{"ah", "ch", "dh", "bh"};
 constexpr std::array<std::string_view, 8> words{"ax", "cx", "dx", "bx", "sp", "bp", "si", "di"};
 constexpr std::array<std::string_view, 8> segments{"es", "cs", "ss", "ds", "fs", "gs", "seg6", "seg7"};
@@ -44,7 +45,8 @@ std::string memory_text(Instruction const& insn, u8 size, u64 address) {
     return text + fmt::format("{:#x}]", address + insn.length + static_cast<u64>(memory.displacement));
   }
   if (memory.base != no_register) plus(gpr_name(memory.base, insn.address_size));
-  if (memory.index != no_register) plus(fmt::format("{}*{}", gpr_name(memory.index, insn.address_size), memory.scale));
+  if (memory.index != no_register)
+    plus(fmt::format("{}*{}", gpr_name(memory.index, insn.address_size), memory.scale));
   if (memory.vector_index != no_register) plus(fmt::format("v{}*{}", memory.vector_index, memory.scale));
   auto const displacement = memory.displacement;
   if (text.size() == start) return text + fmt::format("{:#x}]", static_cast<u64>(displacement));
@@ -93,7 +95,8 @@ std::string mnemonic(Instruction const& insn) {
     case Operation::popa:
     case Operation::pushf:
     case Operation::popf:
-    case Operation::iret: return fmt::format("{}{}", text, insn.operand_size == 2 ? "" : suffix(insn.operand_size));
+    case Operation::iret:
+      return fmt::format("{}{}", text, insn.operand_size == 2 ? "" : suffix(insn.operand_size));
     case Operation::jcxz: return insn.address_size == 2 ? "jcxz" : insn.address_size == 4 ? "jecxz" : "jrcxz";
     case Operation::fxsave:
     case Operation::fxrstor:
@@ -132,7 +135,8 @@ std::string disassemble(Instruction const& insn, u64 address) {
   if (insn.operation == Operation::invalid) return "(invalid)";
   auto text = std::string{};
   if (insn.prefixes.lock) text += "lock ";
-  if (row_of(insn).has(Attribute::repeatable)) text += insn.prefixes.rep ? "rep " : insn.prefixes.repne ? "repne " : "";
+  if (row_of(insn).has(Attribute::repeatable))
+    text += insn.prefixes.rep ? "rep " : insn.prefixes.repne ? "repne " : "";
   text += mnemonic(insn);
   for (auto i = 0uz; i < insn.operand_count; ++i) {
     text += i == 0 ? " " : ", ";

@@ -9,7 +9,8 @@ constexpr std::array<u8, 11> prefix_bytes{0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65, 0x
 
 bool wants_wide(Row const& row) { return row.w == WidthBit::w1 || row.operand_sizes == 4; }
 bool refuses_wide(Row const& row) {
-  return row.w == WidthBit::w0 || row.w == WidthBit::w0_or_not64 || row.operand_sizes == 1 || row.operand_sizes == 2;
+  return row.w == WidthBit::w0 || row.w == WidthBit::w0_or_not64 || row.operand_sizes == 1 ||
+         row.operand_sizes == 2;
 }
 bool uses_vvvv(Row const& row) {
   return std::ranges::any_of(row.operands, [](OperandSpec const& spec) {
@@ -33,7 +34,10 @@ u8 Sampler::modrm(Row const& row) {
 }
 
 void Sampler::add_vex(Row const& row, CodeSize code_size, Buffer& out) {
-  auto const pp = row.mandatory == Mandatory::p66 ? 1u : row.mandatory == Mandatory::f3 ? 2u : row.mandatory == Mandatory::f2 ? 3u : 0u;
+  auto const pp = row.mandatory == Mandatory::p66  ? 1u
+                  : row.mandatory == Mandatory::f3 ? 2u
+                  : row.mandatory == Mandatory::f2 ? 3u
+                                                   : 0u;
   auto const wide = wants_wide(row) || (!refuses_wide(row) && one_in(2));
   auto const length = row.l == VectorLength::l1 || (row.l == VectorLength::any && one_in(2)) ? 4u : 0u;
   auto const vvvv = uses_vvvv(row) ? static_cast<u32>(below(16)) << 3 : 0x78u;
@@ -51,9 +55,12 @@ void Sampler::add_vex(Row const& row, CodeSize code_size, Buffer& out) {
 void Sampler::add_legacy(Row const& row, CodeSize code_size, Buffer& out) {
   auto const code64 = code_size == CodeSize::bits64;
   auto const small = row.operand_sizes == 1;
-  if (row.mandatory == Mandatory::p66 || (row.operand_sizes != 7 && small != (code_size == CodeSize::bits16) && row.operand_sizes != 4))
+  if (row.mandatory == Mandatory::p66 ||
+      (row.operand_sizes != 7 && small != (code_size == CodeSize::bits16) && row.operand_sizes != 4))
     out.add(0x66);
-  else if ((row.mandatory == Mandatory::any || row.mandatory == Mandatory::not_f3f2) && row.operand_sizes == 7 && one_in(5)) out.add(0x66);
+  else if ((row.mandatory == Mandatory::any || row.mandatory == Mandatory::not_f3f2) &&
+           row.operand_sizes == 7 && one_in(5))
+    out.add(0x66);
   if (row.mandatory == Mandatory::f3) out.add(0xf3);
   if (row.mandatory == Mandatory::f2) out.add(0xf2);
   if (code64 && (wants_wide(row) || one_in(2))) {
@@ -90,7 +97,9 @@ std::array<u8, 15> Sampler::noise(CodeSize code_size) {
     case 0: out.add(0x0f); break;
     case 1: out.add(0x0f), out.add(0x38 + 2 * below(2)); break;
     case 2: out.add(0xc5), out.add(number() | 0x78 * below(2)); break;
-    case 3: out.add(0xc4), out.add((number() & 0xe0) | (1 + below(3))), out.add(number() | 0x78 * below(2)); break;
+    case 3:
+      out.add(0xc4), out.add((number() & 0xe0) | (1 + below(3))), out.add(number() | 0x78 * below(2));
+      break;
     case 4: break;
     default: out.add(0x40 | (number() & 0xf));
   }

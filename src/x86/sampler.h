@@ -7,8 +7,8 @@
 
 namespace vireo::x86 {
 
-/// Draws encodings from the table, for tests: 15 bytes that begin with one encoding of `row` (what follows ModRM is random),
-/// now and then with prefixes that it does not need.
+/// Draws encodings from the table, for tests: 15 bytes that begin with one encoding of `row` (what follows
+/// ModRM is random), now and then with prefixes that it does not need.
 class Sampler {
  public:
   explicit Sampler(u64 seed) : random_{seed} {}

@@ -9,8 +9,20 @@ namespace {
 constexpr bool from_modrm(Source source) {
   switch (source) {
     using enum Source;
-    case rm_gpr: case rm_gpr_only: case reg_gpr: case rm_memory: case vsib: case rm_vector: case rm_vector_only:
-    case reg_vector: case rm_mmx: case rm_mmx_only: case reg_mmx: case reg_segment: case reg_control: case reg_debug:
+    case rm_gpr:
+    case rm_gpr_only:
+    case reg_gpr:
+    case rm_memory:
+    case vsib:
+    case rm_vector:
+    case rm_vector_only:
+    case reg_vector:
+    case rm_mmx:
+    case rm_mmx_only:
+    case reg_mmx:
+    case reg_segment:
+    case reg_control:
+    case reg_debug:
     case sti: return true;
     default: return false;
   }
@@ -28,11 +40,11 @@ constexpr std::array<Row, n> finish(std::array<Row, n> rows) {
 constexpr auto make_rows() {
   using namespace rows;
   return finish(std::to_array<Row>({
-#include "x86/rows_primary.inc"
 #include "x86/rows_0f.inc"
-#include "x86/rows_x87.inc"
-#include "x86/rows_sse.inc"
 #include "x86/rows_avx.inc"
+#include "x86/rows_primary.inc"
+#include "x86/rows_sse.inc"
+#include "x86/rows_x87.inc"
   }));
 }
 constexpr auto all_rows = make_rows();
@@ -59,7 +71,8 @@ constexpr Index make_index() {
     for (auto code = unsigned{row.opcode}; code <= row.last_opcode; ++code)
       ++index.start[key(row.encoding, row.map, static_cast<u8>(code)) + 1];
   }
-  for (auto i = 1uz; i < index.start.size(); ++i) index.start[i] = static_cast<u16>(index.start[i] + index.start[i - 1]);
+  for (auto i = 1uz; i < index.start.size(); ++i)
+    index.start[i] = static_cast<u16>(index.start[i] + index.start[i - 1]);
   auto next = index.start;
   for (auto number = 0uz; number < all_rows.size(); ++number) {
     auto const& row = all_rows[number];

@@ -16,13 +16,13 @@ enum class RegisterFile : u8 { general, x87, mmx, sse, avx };
 
 enum class Attribute : u16 {
   none = 0,
-  lockable = 1,        // LOCK allowed when the destination is memory
-  ends_block = 2,      // may change RIP, mode, translation or interrupt enable
-  privileged = 4,      // CPL 0 only (outside real mode)
-  io_privileged = 8,   // IOPL or the I/O bitmap decide
-  protected_only = 16, // #UD in real and virtual-8086 mode
-  system_call = 32,    // enters or leaves the kernel
-  repeatable = 64,     // REP is a repeat count
+  lockable = 1,         // LOCK allowed when the destination is memory
+  ends_block = 2,       // may change RIP, mode, translation or interrupt enable
+  privileged = 4,       // CPL 0 only (outside real mode)
+  io_privileged = 8,    // IOPL or the I/O bitmap decide
+  protected_only = 16,  // #UD in real and virtual-8086 mode
+  system_call = 32,     // enters or leaves the kernel
+  repeatable = 64,      // REP is a repeat count
 };
 constexpr Attribute operator|(Attribute a, Attribute b) {
   return static_cast<Attribute>(static_cast<u16>(a) | static_cast<u16>(b));
@@ -31,21 +31,65 @@ constexpr Attribute operator|(Attribute a, Attribute b) {
 /// Where an operand comes from; see the templates in table_rows.h.
 enum class Source : u8 {
   none,
-  rm_gpr, rm_gpr_only, reg_gpr, vvvv_gpr, opcode_gpr, fixed_gpr,
-  rm_memory, vsib, moffs, string_source, string_destination, implicit_memory,
-  rm_vector, rm_vector_only, reg_vector, vvvv_vector, is4_vector, fixed_vector,
-  rm_mmx, rm_mmx_only, reg_mmx,
-  reg_segment, fixed_segment, reg_control, reg_debug,
-  st0, sti,
-  immediate, immediate_signed, immediate2, one, relative, far_pointer,
+  rm_gpr,
+  rm_gpr_only,
+  reg_gpr,
+  vvvv_gpr,
+  opcode_gpr,
+  fixed_gpr,
+  rm_memory,
+  vsib,
+  moffs,
+  string_source,
+  string_destination,
+  implicit_memory,
+  rm_vector,
+  rm_vector_only,
+  reg_vector,
+  vvvv_vector,
+  is4_vector,
+  fixed_vector,
+  rm_mmx,
+  rm_mmx_only,
+  reg_mmx,
+  reg_segment,
+  fixed_segment,
+  reg_control,
+  reg_debug,
+  st0,
+  sti,
+  immediate,
+  immediate_signed,
+  immediate2,
+  one,
+  relative,
+  far_pointer,
 };
 
 /// How wide: fixed bytes, or by operand size and vector length.
 enum class Size : u8 {
-  none, b, w, d, q, t /* 10 */, dq /* 16 */, qq /* 32 */,
-  v /* 2, 4, 8 */, z /* 2, 4, 4 */, y /* 4, 8 by W */, x /* 16, 32 */, half_x, quarter_x, eighth_x,
-  p /* far pointer: 2 + v */, a /* two of v */, s /* table register: 2 + 4 or 8 */, stack /* default 64 */,
-  x87_environment /* 14, 28 */, x87_state /* 94, 108 */, fx /* 512 */,
+  none,
+  b,
+  w,
+  d,
+  q,
+  t /* 10 */,
+  dq /* 16 */,
+  qq /* 32 */,
+  v /* 2, 4, 8 */,
+  z /* 2, 4, 4 */,
+  y /* 4, 8 by W */,
+  x /* 16, 32 */,
+  half_x,
+  quarter_x,
+  eighth_x,
+  p /* far pointer: 2 + v */,
+  a /* two of v */,
+  s /* table register: 2 + 4 or 8 */,
+  stack /* default 64 */,
+  x87_environment /* 14, 28 */,
+  x87_state /* 94, 108 */,
+  fx /* 512 */,
 };
 
 struct OperandSpec {
@@ -79,13 +123,14 @@ struct Row {
   RegisterFile file{};
   Attribute attributes{};
   FlagMasks flags{};
-  u8 alignment{};  // of the memory operand in bytes (#GP when unaligned), 0 none, natural_alignment: the operand's size
+  u8 alignment{};  // of the memory operand in bytes (#GP when unaligned), 0 none, natural_alignment: the
+                   // operand's size
 
   // ---- the encoding ----
   Encoding encoding{};
   u8 map{};
   u8 opcode{};
-  u8 last_opcode{};     // inclusive: +r and +cc rows
+  u8 last_opcode{};  // inclusive: +r and +cc rows
   Mandatory mandatory{};
   WidthBit w{};
   VectorLength l{};
@@ -96,9 +141,9 @@ struct Row {
   u8 modes{7};          // bit 0: 16-bit code, bit 1: 32-bit code, bit 2: 64-bit code
   u8 address_sizes{7};  // as operand_sizes
   bool has_modrm{};
-  bool default64{};     // operand size 8 in 64-bit mode, 2 with 66
-  bool force64{};       // operand size 8 in 64-bit mode whatever the prefixes
-  bool by_mode{};       // operand size 8 in 64-bit mode, 4 elsewhere, whatever the prefixes
+  bool default64{};  // operand size 8 in 64-bit mode, 2 with 66
+  bool force64{};    // operand size 8 in 64-bit mode whatever the prefixes
+  bool by_mode{};    // operand size 8 in 64-bit mode, 4 elsewhere, whatever the prefixes
   std::array<OperandSpec, 5> operands{};
 
   constexpr bool has(Attribute a) const { return static_cast<u16>(attributes) & static_cast<u16>(a); }

@@ -2,15 +2,20 @@
 
 #include "x86/table.h"
 
-/// How rows are written. Operand templates follow the SDM's appendix A: E G V W H ... for where, b w d q v x ... for how
-/// wide. A row's first operand is written with w() or rw(); plain templates are read.
+/// How rows are written. Operand templates follow the SDM's appendix A: E G V W H ... for where, b w d q v x
+/// ... for how wide. A row's first operand is written with w() or rw(); plain templates are read.
 namespace vireo::x86::rows {
 
 using O = Operation;
 using F = Feature;
 
 constexpr OperandSpec at(Source source, Size reg, Size memory, u8 fixed = 0) {
-  return {.source = source, .register_size = reg, .memory_size = memory, .fixed = fixed, .read = true, .written = false};
+  return {.source = source,
+          .register_size = reg,
+          .memory_size = memory,
+          .fixed = fixed,
+          .read = true,
+          .written = false};
 }
 constexpr OperandSpec at(Source source, Size size) { return at(source, size, size); }
 constexpr OperandSpec w(OperandSpec spec) {
@@ -85,11 +90,11 @@ struct RowMaker : Row {
     auto i = 0uz;
     ((operands[i++] = specs), ...);
   }
-#define VIREO_FACT(name, parameters, ...)  \
+#define VIREO_FACT(name, parameters, ...)    \
   constexpr RowMaker name parameters const { \
-    auto r = *this;                        \
-    __VA_ARGS__;                           \
-    return r;                              \
+    auto r = *this;                          \
+    __VA_ARGS__;                             \
+    return r;                                \
   }
   VIREO_FACT(flags_set, (u32 written, u32 undefined = 0, u32 read = 0),
              r.flags = FlagMasks{.read = read, .written = written, .undefined = undefined})

@@ -21,7 +21,7 @@ struct Chain {
   u32 readable_bytes{};
   u32 writable_bytes{};
   u16 id{};     // names the chain to the driver
-  u16 slots{};  // ring entries it takes (packed rings)
+  u16 slots{};  // ring entries that it takes
 };
 
 /// Copies from `segments`, beginning `offset` bytes in. Returns how many bytes there were.

@@ -36,6 +36,15 @@ class PackedRing final : public Ring {
     return fail(Errc::corrupt, "descriptor chain longer than the queue");
   }
 
+  void unpop(Chain const& chain) override {
+    in_flight_ -= chain.slots;
+    if (state_.next_available < chain.slots) {
+      state_.next_available = static_cast<u16>(state_.next_available + state_.size);
+      state_.available_wrap ^= 1;
+    }
+    state_.next_available = static_cast<u16>(state_.next_available - chain.slots);
+  }
+
   void push(std::span<Completion const> completions) override {
     if (completions.empty()) return;
     auto const first = state_.next_used;

@@ -47,6 +47,8 @@ class Ring {
  public:
   virtual ~Ring() = default;
   virtual Result<std::optional<Chain>> pop() = 0;
+  /// Takes back the last pop(), whose chain this is.
+  virtual void unpop(Chain const& chain) = 0;
   /// The driver sees all of them at once.
   virtual void push(std::span<Completion const> completions) = 0;
   virtual bool has_available() const = 0;

@@ -33,6 +33,11 @@ class SplitRing final : public Ring {
     return std::optional{std::move(chain)};
   }
 
+  void unpop(Chain const&) override {
+    --state_.next_available;
+    --in_flight_;
+  }
+
   void push(std::span<Completion const> completions) override {
     for (auto const& completion : completions) {
       elements_[slot(state_.next_used)] = UsedElement{completion.id, completion.written};
@@ -90,7 +95,7 @@ class SplitRing final : public Ring {
       } else {
         TRY(builder.add(descriptor.address, descriptor.length, (descriptor.flags & VIRTQ_DESC_F_WRITE) != 0));
       }
-      if (is_last) return std::move(builder).take(head, 1);
+      if (is_last) return std::move(builder).take(head, static_cast<u16>(visited + 1));
       index = descriptor.next;
     }
     return fail(Errc::corrupt, "loop in a descriptor chain");

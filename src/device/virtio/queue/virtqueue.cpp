@@ -21,13 +21,19 @@ Result<std::optional<Chain>> Virtqueue::pop() {
   return chain;
 }
 
+void Virtqueue::unpop(Chain const& chain) {
+  if (usable()) ring_->unpop(chain);
+}
+
 void Virtqueue::push(Chain const& chain, u32 written) {
   auto const completion = Completion{chain.id, chain.slots, written};
   push(std::span{&completion, 1});
 }
 
 void Virtqueue::push(std::span<Completion const> completions) {
-  if (usable()) ring_->push(completions);
+  if (!usable() || completions.empty()) return;
+  ring_->push(completions);
+  pushed_ = true;
 }
 
 void Virtqueue::disable_notifications() {
@@ -40,7 +46,7 @@ bool Virtqueue::enable_notifications() {
   return ring_->has_available();
 }
 
-bool Virtqueue::should_notify() { return usable() && ring_->should_notify(); }
+bool Virtqueue::should_notify() { return usable() && std::exchange(pushed_, false) && ring_->should_notify(); }
 
 bool plausible(QueueState const& state, u16 maximum_size, bool packed) {
   auto const is_flag = [](u16 value) { return value <= 1; };

@@ -24,11 +24,14 @@ class Virtqueue {
 
   /// The next chain, or nothing. An error (once) means that the driver broke the rules.
   Result<std::optional<Chain>> pop();
+  /// Takes back pops, the newest first; nothing else happened to the queue since.
+  void unpop(Chain const& chain);
   void push(Chain const& chain, u32 written);
   void push(std::span<Completion const> completions);
   void disable_notifications();
   /// True: a chain came meanwhile, go on popping.
   bool enable_notifications();
+  /// Whether the driver wants an interrupt for what was pushed since the last call.
   bool should_notify();
 
  private:
@@ -38,6 +41,7 @@ class Virtqueue {
   u16 maximum_size_;
   QueueState state_;
   std::unique_ptr<Ring> ring_;
+  bool pushed_{false};
 };
 
 /// Whether `state` can be a queue of at most `maximum_size` entries: for restored state.

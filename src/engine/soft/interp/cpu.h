@@ -72,6 +72,7 @@ class Cpu {
   bool code64() const { return code_size_ == x86::CodeSize::bits64; }
   bool virtual8086() const { return state.rflags & x86::flag_vm; }
   u8 cpl() const { return cpl_; }
+  Rights rights() const { return rights_; }  // of data accesses
   u8 stack_address_size() const { return stack_address_size_; }  // 2, 4, 8: SS.B or 64-bit mode
 
   // ---- general registers; 32-bit writes clear the upper half ----

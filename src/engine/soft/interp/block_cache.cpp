@@ -1,0 +1,52 @@
+#include "engine/soft/interp/block_cache.h"
+
+#include <algorithm>
+
+namespace vireo::engine::soft {
+
+BlockCache::BlockCache() : front_(front_entries), buckets_(buckets) {}
+BlockCache::~BlockCache() = default;
+
+Block* BlockCache::find(u64 key) {
+  for (auto* block = buckets_[bucket(key)]; block != nullptr; block = block->next) {
+    if (block->key == key) return block;
+  }
+  return nullptr;
+}
+
+void BlockCache::insert(Block* block) {
+  auto** at = &buckets_[bucket(block->key)];
+  block->next = *at;
+  while (*at != nullptr && (*at)->key != block->key) at = &(*at)->next;
+  if (*at != nullptr) {  // an older version of the same code
+    auto* const old = *at;
+    *at = old->next;
+    if (block->next == old) block->next = old->next;
+  }
+  buckets_[bucket(block->key)] = block;
+}
+
+void BlockCache::forget_all() {
+  std::ranges::fill(front_, FrontEntry{});
+  std::ranges::fill(buckets_, nullptr);
+  chunks_.clear();
+  chunk_used_ = chunk_bytes;
+  used_ = 0;
+}
+
+void* BlockCache::allocate(std::size_t bytes) {
+  bytes = (bytes + 63) & ~std::size_t{63};
+  if (chunk_used_ + bytes > chunk_bytes) {
+    chunks_.push_back(std::make_unique_for_overwrite<std::byte[]>(chunk_bytes + 64));
+    chunk_used_ = 0;
+    used_ += chunk_bytes;
+  }
+  auto* const chunk = chunks_.back().get();
+  // SOUND: rounds an address up within the chunk, which has 64 bytes to spare.
+  auto const start = (reinterpret_cast<u64>(chunk) + 63) & ~u64{63};
+  auto* const result = reinterpret_cast<void*>(start + chunk_used_);
+  chunk_used_ += bytes;
+  return result;
+}
+
+}  // namespace vireo::engine::soft

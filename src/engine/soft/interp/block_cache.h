@@ -1,0 +1,107 @@
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "engine/soft/interp/cpu.h"
+
+namespace vireo::engine::soft {
+
+struct Step;
+/// Executes `step` and the rest of its block. `rip` is where the block begins.
+using StepFunction = void (*)(Cpu&, Step const* step, u64 rip);
+
+/// An instruction that runs through its family's handler.
+struct GenericInstruction {
+  Lowered lowered;
+  x86::Instruction instruction;
+};
+
+/// One instruction, packed for its function. Registers are byte offsets into VcpuState::gpr, so that AH is one too.
+struct Step {
+  StepFunction function{};
+  union {
+    u64 immediate{};
+    GenericInstruction const* generic;
+  };
+  i32 displacement{};
+  u8 destination{}, source{};
+  u8 base{}, index{};
+  u8 scale{};  // as a shift
+  x86::SegmentRegister segment{};
+  u16 end{};  // of the instruction, in bytes from the block's start
+  u8 length{};
+  u8 spare[3]{};
+};
+static_assert(sizeof(Step) == 32);
+
+/// Straight-line code within one page, decoded. It keeps the bytes it was made from, and is valid while memory still holds
+/// them: stores by this vCPU, other vCPUs and devices need not be tracked.
+struct Block {
+  static constexpr u32 max_steps{32};
+
+  u64 key{};
+  Block* next{};         // in the hash chain
+  u16 byte_count{};
+  u16 step_count{};      // without the step that ends a block which no branch ends
+  bool special{};        // may leave the vCPU in another mode, address space, activity or interrupt state
+  Step* steps{};         // step_count + 1
+  u8* bytes{};           // byte_count, copied
+
+  /// `host` holds the current bytes.
+  bool unchanged(u8 const* host) const;
+};
+
+inline bool Block::unchanged(u8 const* host) const {
+  auto const differs = [&]<typename T>(T, u32 at) { return load_le<T>(host + at) != load_le<T>(bytes + at); };
+  auto const count = u32{byte_count};
+  // SOUND: reads lie within byte_count of either side. Another vCPU may write meanwhile: then old or new bytes are seen,
+  // as a processor that has already fetched may do (SDM vol. 3, 9.1.3).
+  if (count >= 8) {
+    auto difference = differs(u64{}, count - 8);
+    for (auto at = 0u; at + 8 <= count; at += 8) difference |= differs(u64{}, at);
+    return !difference;
+  }
+  if (count >= 4) return !differs(u32{}, 0) && !differs(u32{}, count - 4);
+  for (auto at = 0u; at < count; ++at) {
+    if (host[at] != bytes[at]) return false;
+  }
+  return true;
+}
+
+/// Blocks by host address and mode. Used by one vCPU's thread.
+class BlockCache {
+ public:
+  BlockCache();
+  ~BlockCache();
+
+  /// Where a block is found in the common case.
+  struct FrontEntry {
+    u64 key{};
+    Block* block{};
+  };
+  static constexpr u32 front_entries{16384};
+  FrontEntry& front(u64 key) { return front_[(key ^ key >> 14) & (front_entries - 1)]; }
+
+  Block* find(u64 key);
+  void insert(Block* block);
+  void forget_all();
+
+  // Storage that lives until forget_all().
+  void* allocate(std::size_t bytes);
+  bool full() const { return used_ > max_bytes; }
+
+ private:
+  static constexpr u32 buckets{65536};
+  static constexpr std::size_t chunk_bytes{1 << 20};
+  static constexpr std::size_t max_bytes{128 << 20};
+  static u32 bucket(u64 key) { return static_cast<u32>((key ^ key >> 17) & (buckets - 1)); }
+
+  std::vector<FrontEntry> front_;
+  std::vector<Block*> buckets_;
+  std::vector<std::unique_ptr<std::byte[]>> chunks_;
+  std::size_t chunk_used_{chunk_bytes};
+  std::size_t used_{};
+};
+
+}  // namespace vireo::engine::soft

@@ -1,0 +1,165 @@
+#include "engine/soft/interp/lower.h"
+
+#include <array>
+#include <cstring>
+#include <new>
+
+#include "engine/soft/interp/families.h"
+#include "observe/log.h"
+#include "x86/decoder.h"
+#include "x86/table.h"
+
+namespace vireo::engine::soft {
+namespace {
+
+using x86::DecodeStatus;
+using x86::Feature;
+using x86::Instruction;
+using x86::Operation;
+
+void undefined(Cpu&, Instruction const&, void const*) { raise_ud(); }
+void protection_fault(Cpu&, Instruction const&, void const*) { raise_gp(); }
+
+bool offered(Cpu const& cpu, Feature feature) { return feature == Feature::always || cpu.has(feature); }
+
+std::string hex(Instruction const& insn) {
+  auto text = std::string{};
+  for (auto i = 0u; i < insn.length; ++i) text += fmt::format("{:02x} ", insn.bytes[i]);
+  return text;
+}
+
+void generic_next(Cpu& cpu, Step const* step, u64 rip) {
+  cpu.state.rip = rip + step->end;
+  auto const& generic = *step->generic;
+  generic.lowered.handler(cpu, generic.instruction, generic.lowered.extra);
+  if (cpu.code_written) [[unlikely]] return;
+  ++step;
+  return step->function(cpu, step, rip);
+}
+void generic_last(Cpu& cpu, Step const* step, u64 rip) {
+  cpu.state.rip = rip + step->end;
+  auto const& generic = *step->generic;
+  generic.lowered.handler(cpu, generic.instruction, generic.lowered.extra);
+}
+void end_of_block(Cpu& cpu, Step const* step, u64 rip) { cpu.state.rip = rip + step->end; }
+
+/// What a failed decode does when it is reached.
+Lowered lower_failure(DecodeStatus status) {
+  return {.handler = status == DecodeStatus::too_long ? protection_fault : undefined, .ends_block = true};
+}
+
+/// Branches and repeated strings change RIP and nothing else that the run loop remembers.
+bool is_special(Instruction const& insn) {
+  using enum Operation;
+  switch (insn.operation) {
+    case jcc: case jcxz: case loop: case loope: case loopne: case jmp_near: case call_near: case ret_near:
+    case movs: case cmps: case stos: case lods: case scas:
+      return false;
+    default: return true;
+  }
+}
+
+}  // namespace
+
+Lowered lower(Cpu const& cpu, Instruction& insn) {
+  if (insn.operation == Operation::tzcnt && !cpu.has(Feature::bmi1)) insn.operation = Operation::bsf;
+  else if (insn.operation == Operation::lzcnt && !cpu.has(Feature::abm)) insn.operation = Operation::bsr;
+  else if (insn.operation == Operation::prefetchw) insn.operation = Operation::nop;
+  else if (auto const& row = row_of(insn); !offered(cpu, row.feature) || !offered(cpu, row.second_feature)) {
+    return {.handler = undefined, .ends_block = true};
+  }
+  for (auto const family : {lower_integer, lower_vector, lower_system, lower_segmentation}) {
+    auto lowered = family(insn);
+    if (lowered.handler == nullptr) continue;
+    lowered.ends_block |= row_of(insn).ends_block();
+    return lowered;
+  }
+  VIREO_LOG_GUEST(observe::Level::warning, "interp", "not implemented, raises #UD: {} ({})", disassemble(insn),
+                  hex(insn));
+  return {.handler = undefined, .ends_block = true};
+}
+
+Block* make_block(Cpu const& cpu, BlockCache& cache, u8 const* code, u32 length, u64 key, BlockShape shape) {
+  auto steps = std::array<Step, Block::max_steps + 1>{};
+  auto count = 0u;
+  auto at = 0u;
+  auto ends = false;
+  auto special = false;
+  auto const max = shape == BlockShape::single ? 1 : Block::max_steps;
+  while (!ends && count < max && at < length) {
+    auto insn = Instruction{};
+    auto const left = std::min(length - at, 15u);
+    auto const status = decode({code + at, left}, cpu.code_size(), cpu.protected_mode(), insn);
+    if (status == DecodeStatus::truncated) break;
+    auto const decoded = status == DecodeStatus::ok;
+    if (!decoded && insn.length == 0) insn.length = 1;
+    auto& step = steps[count];
+    auto const lowered = decoded ? lower(cpu, insn) : lower_failure(status);
+    step.length = insn.length;
+    step.end = static_cast<u16>(at + insn.length);
+    ends = lowered.ends_block;
+    if (!decoded || lowered.handler == undefined || !lower_fast(insn, step)) {
+      step.generic = new (cache.allocate(sizeof(GenericInstruction))) GenericInstruction{lowered, insn};
+      step.function = ends ? generic_last : generic_next;
+    }
+    special |= ends && (!decoded || is_special(insn));
+    at += insn.length;
+    ++count;
+  }
+  if (count == 0) return nullptr;
+
+  steps[count].function = end_of_block;
+  steps[count].end = static_cast<u16>(at);
+  auto* const block = new (cache.allocate(sizeof(Block))) Block{};
+  block->key = key;
+  block->byte_count = static_cast<u16>(at);
+  block->step_count = static_cast<u16>(count);
+  block->special = special;
+  // SOUND: Step is trivially copyable; the storage is aligned to 64 bytes and as long.
+  block->steps = static_cast<Step*>(cache.allocate((count + 1) * sizeof(Step)));
+  std::memcpy(static_cast<void*>(block->steps), steps.data(), (count + 1) * sizeof(Step));
+  block->bytes = static_cast<u8*>(cache.allocate(at));
+  std::memcpy(block->bytes, code, at);
+  return block;
+}
+
+void make_uncached(Cpu& cpu, u64 linear, Block& block, GenericInstruction& storage) {
+  auto bytes = std::array<u8, 15>{};
+  auto& insn = storage.instruction;
+  auto count = 0u;
+  auto status = DecodeStatus::truncated;
+  while (status == DecodeStatus::truncated && count < bytes.size()) {
+    auto const at = cpu.code64() ? linear + count : static_cast<u32>(linear + count);
+    auto const code = cpu.code_at(at);
+    if (code.host == nullptr) {
+      bytes[count++] = cpu.fetch_mmio(at);
+    } else {
+      auto const part = std::min<u32>(code.length, static_cast<u32>(bytes.size()) - count);
+      std::memcpy(bytes.data() + count, code.host, part);
+      count += part;
+    }
+    insn = {};
+    status = decode({bytes.data(), count}, cpu.code_size(), cpu.protected_mode(), insn);
+  }
+  if (insn.length == 0) insn.length = 1;
+  auto const decoded = status == DecodeStatus::ok;
+  storage.lowered = decoded ? lower(cpu, insn) : lower_failure(status);
+  block.byte_count = insn.length;
+  block.step_count = 1;
+  block.special = storage.lowered.ends_block;
+  block.bytes = insn.bytes.data();
+  block.steps[0] = {.function = storage.lowered.ends_block ? generic_last : generic_next,
+                    .generic = &storage,
+                    .end = insn.length,
+                    .length = insn.length};
+  block.steps[1] = {.function = end_of_block, .immediate = 0, .end = insn.length};
+}
+
+u32 step_at(Block const& block, u64 offset) {
+  for (auto i = 0u; i < block.step_count; ++i) {
+    if (block.steps[i].end == offset) return i;
+  }
+  return block.step_count - 1u;
+}
+
+}  // namespace vireo::engine::soft

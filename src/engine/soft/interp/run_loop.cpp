@@ -1,0 +1,191 @@
+#include "engine/soft/interp/run_loop.h"
+
+#include "engine/soft/interp/lower.h"
+#include "engine/soft/interp/system/event.h"
+#include "engine/soft/interp/trace.h"
+
+namespace vireo::engine::soft {
+namespace {
+
+constexpr u32 key_mode_shift{48};
+constexpr u64 single_key{u64{1} << 63};
+
+u64 mode_key(Cpu const& cpu) {
+  auto const mode = static_cast<u64>(cpu.code_size()) | u64{cpu.protected_mode()} << 2 |
+                    u64{cpu.stack_address_size()} << 3;
+  return mode << key_mode_shift;
+}
+
+/// A step by step execution is needed: single-stepping, RF to be cleared after an instruction, breakpoints armed.
+bool needs_care(Cpu const& cpu) {
+  return (cpu.state.rflags & (x86::flag_tf | x86::flag_rf)) || (cpu.state.dr7 & 0xff) || cpu.state.interrupt_shadow;
+}
+
+u64 address_of(u8 const* host) {
+  // SOUND: used as a key only.
+  return reinterpret_cast<u64>(host);
+}
+
+}  // namespace
+
+struct Interpreter::Cache {
+  BlockCache blocks;
+  // The instruction that is not cached (make_uncached).
+  Block uncached{};
+  Step uncached_steps[2]{};
+  GenericInstruction uncached_instruction{};
+  // What is executing, for the way back from a Fault.
+  Block* current{};
+  u64 current_rip{};
+  u8 const* found_at{};  // where look_up's block lies; null for the uncached instruction
+
+  Cache() { uncached.steps = uncached_steps; }
+
+  Block* look_up(Cpu& cpu, u64 linear, u64 mode, BlockShape shape);
+  void execute(Cpu& cpu, Block& block);
+  void run_blocks(Cpu& cpu, u32& blocks_left);
+  void run_one(Cpu& cpu);
+  RunExit run(Cpu& cpu, u32 max_blocks, bool only_one);
+  bool deliver(Cpu& cpu, Fault const& fault);
+};
+
+/// The slow way to a block. May throw the Fault of fetching.
+[[gnu::noinline]] Block* Interpreter::Cache::look_up(Cpu& cpu, u64 linear, u64 mode, BlockShape shape) {
+  current = nullptr;
+  found_at = nullptr;
+  if (cpu.code64()) {
+    if (static_cast<u64>(static_cast<i64>(linear << 16) >> 16) != linear) raise_gp();
+  } else if (cpu.state.rip > cpu.state.cs().limit) {
+    raise_gp();
+  }
+  auto const code = cpu.code_at(linear);
+  if (code.host != nullptr) {
+    auto const key = address_of(code.host) | mode;
+    auto* block = blocks.find(key);
+    if (block == nullptr || !block->unchanged(code.host)) {
+      if (blocks.full()) blocks.forget_all();
+      block = make_block(cpu, blocks, code.host, code.length, key, shape);
+      if (block != nullptr) blocks.insert(block);
+    }
+    if (block != nullptr) {
+      blocks.front(key) = {key, block};
+      found_at = code.host;
+      return block;
+    }
+  }
+  make_uncached(cpu, linear, uncached, uncached_instruction);
+  return &uncached;
+}
+
+inline void Interpreter::Cache::execute(Cpu& cpu, Block& block) {
+  auto const rip = cpu.state.rip;
+  current = &block;
+  current_rip = rip;
+  cpu.code_written = false;
+  block.steps->function(cpu, block.steps, rip);
+  cpu.instructions += block.step_count;
+  if (cpu.code_written) [[unlikely]] {
+    // Left early, unless the last instruction wrote. A branch went past the end: then all were executed.
+    auto const executed = step_at(block, cpu.state.rip - rip) + 1;
+    if (executed < block.step_count) cpu.instructions -= block.step_count - executed;
+    cpu.code_written = false;
+  }
+}
+
+/// Until attention, the budget's end, or a block that may have changed what is remembered here.
+void Interpreter::Cache::run_blocks(Cpu& cpu, u32& blocks_left) {
+  auto const mode = mode_key(cpu);
+  auto const code64 = cpu.code64();
+  auto const rights = cpu.cpl() == 3 ? Rights::user : Rights::supervisor;
+  auto const base = code64 ? 0 : cpu.state.cs().base;
+  auto const limit = code64 ? 0 : u64{cpu.state.cs().limit};
+  auto const traces = (trace() & trace_blocks) != 0;
+  while (blocks_left > 0) {
+    if (cpu.attention.load(std::memory_order_relaxed) != 0) [[unlikely]] return;
+    auto const rip = cpu.state.rip;
+    auto const linear = code64 ? rip : static_cast<u32>(base + rip);
+    auto const& entry = cpu.mmu.entry(rights, linear);
+    // SOUND: used only when the tag says that this page lies in guest memory.
+    auto const* host = reinterpret_cast<u8 const*>(linear + entry.addend);
+    auto const& front = blocks.front(address_of(host) | mode);
+    auto* block = front.block;
+    if (entry.execute != cpu.mmu.tag(linear) || front.key != (address_of(host) | mode) || !block->unchanged(host))
+        [[unlikely]] {
+      block = look_up(cpu, linear, mode, BlockShape::many);
+      host = found_at;
+    }
+    cpu.code_page_host = reinterpret_cast<std::byte*>(address_of(host) & ~(page_size - 1));
+    if (!code64 && rip + block->byte_count > limit) [[unlikely]] {
+      --blocks_left;
+      return run_one(cpu);
+    }
+    if (traces) [[unlikely]] trace_block(cpu, rip, block->bytes, *block);
+    execute(cpu, *block);
+    --blocks_left;
+    if (block->special) return;
+  }
+}
+
+/// Exactly one instruction.
+void Interpreter::Cache::run_one(Cpu& cpu) {
+  auto const linear = cpu.code_address();
+  auto* const block = look_up(cpu, linear, mode_key(cpu) | single_key, BlockShape::single);
+  auto const rip = cpu.state.rip;
+  current = block;
+  current_rip = rip;
+  if (!cpu.code64() && rip + block->byte_count - 1 > cpu.state.cs().limit) raise_gp();
+  if (trace() & trace_blocks) trace_block(cpu, rip, block->bytes, *block);
+  auto const stepping = (cpu.state.rflags & x86::flag_tf) != 0;
+  cpu.state.interrupt_shadow = false;
+  cpu.state.rflags &= ~u64{x86::flag_rf};
+  execute(cpu, *block);
+  if (!cpu.code64()) cpu.state.rip = static_cast<u32>(cpu.state.rip);
+  if (!stepping || cpu.state.interrupt_shadow) return;
+  cpu.state.dr6 |= u64{1} << 14;  // BS
+  current = nullptr;              // a trap: RIP stays behind the instruction
+  throw Fault{.vector = x86::Vector::db};
+}
+
+/// False: shutdown.
+bool Interpreter::Cache::deliver(Cpu& cpu, Fault const& fault) {
+  if (current != nullptr) {
+    auto const index = step_at(*current, cpu.state.rip - current_rip);
+    cpu.instructions += index;
+    cpu.state.rip -= current->steps[index].length;
+  }
+  current = nullptr;
+  if (trace() & trace_exceptions) trace_exception(cpu, fault);
+  return deliver_event(cpu, exception_event(fault)) == Delivery::delivered;
+}
+
+RunExit Interpreter::Cache::run(Cpu& cpu, u32 max_blocks, bool only_one) {
+  auto blocks_left = max_blocks;
+  while (blocks_left > 0) {
+    if (cpu.state.activity != Activity::running) return RunExit::idle;
+    auto const care = only_one || needs_care(cpu);
+    if (!cpu.state.interrupt_shadow && !only_one && cpu.attention.load(std::memory_order_acquire) != 0) {
+      return RunExit::attention;
+    }
+    try {
+      current = nullptr;
+      if (care) {
+        --blocks_left;
+        run_one(cpu);
+      } else {
+        run_blocks(cpu, blocks_left);
+      }
+    } catch (Fault const& fault) {
+      if (blocks_left > 0 && !care) --blocks_left;
+      if (!deliver(cpu, fault)) return RunExit::shutdown;
+    }
+  }
+  return cpu.state.activity != Activity::running ? RunExit::idle : RunExit::budget;
+}
+
+Interpreter::Interpreter() : cache_{std::make_unique<Cache>()} {}
+Interpreter::~Interpreter() = default;
+RunExit Interpreter::run(Cpu& cpu, u32 max_blocks) { return cache_->run(cpu, max_blocks, false); }
+RunExit Interpreter::step(Cpu& cpu) { return cache_->run(cpu, 1, true); }
+void Interpreter::forget_all() { cache_->blocks.forget_all(); }
+
+}  // namespace vireo::engine::soft

@@ -31,7 +31,8 @@ struct Step {
   x86::SegmentRegister segment{};
   u16 end{};  // of the instruction, in bytes from the block's start
   u8 length{};
-  u8 spare[3]{};
+  u8 address_shift{};  // 0, 32, 48: the address is cut to 64, 32, 16 bits
+  u8 spare[2]{};
 };
 static_assert(sizeof(Step) == 32);
 

@@ -1,6 +1,8 @@
 #include "engine/soft/interp/integer/lowering.h"
 
 #include "engine/soft/interp/families.h"
+#include "engine/soft/interp/integer/fast.h"
+#include "engine/soft/interp/lower.h"
 
 namespace vireo::engine::soft {
 
@@ -13,6 +15,10 @@ Lowered lower_integer(x86::Instruction const& insn) {
     if (auto const lowered = group(insn); lowered.handler != nullptr) return lowered;
   }
   return {};
+}
+
+bool lower_fast(x86::Instruction const& insn, Step& step) {
+  return fast::lower_move(insn, step) || fast::lower_branch(insn, step) || fast::lower_alu(insn, step);
 }
 
 }  // namespace vireo::engine::soft

@@ -67,6 +67,7 @@ void Cpu::update_rights() {
   rights_ = cpl_ == 3              ? Rights::user
             : !smap_off && allowed ? Rights::supervisor_ac
                                    : Rights::supervisor;
+  data_entries_ = mmu.table(rights_);
   auto const checks = cpl_ == 3 && allowed && (state.cr0 & x86::cr0_am);
   if (checks == alignment_checks_) return;
   alignment_checks_ = checks;

@@ -179,17 +179,22 @@ class Cpu {
   void write_place(Place const& place, std::byte const* from);
   u64 read_device(u64 physical, u8 width);
   void write_device(u64 physical, u8 width, u64 value);
+  Mmu::Entry const& data_entry(u64 linear) const { return data_entries_[(linear >> 12) & (Mmu::table_entries - 1)]; }
+  // What is not a hit of an unchecked access; out of line, so that the hits stay small.
+  template <typename T> T read_missed(SegmentRegister segment, u64 offset);
+  template <typename T> void write_missed(SegmentRegister segment, u64 offset, T value);
+  template <typename T, typename F> T modify_missed(SegmentRegister segment, u64 offset, bool locked, F& f);
   template <typename T> T read_at(u64 linear, Origin origin);
   template <typename T> void write_at(u64 linear, T value, Origin origin);
   template <typename T, typename F> static T modify_host(std::byte* host, bool locked, F& f);
-  template <typename T, typename F> T modify_slow(u64 linear, bool locked, F& f, Origin origin);
 
   VcpuId id_;
   MachineView& machine_;
   x86::CpuidModel const& model_;
   std::array<u64, 6> base_{};    // what is added to an offset in this mode
   u8 unchecked_reads_{}, unchecked_writes_{};  // a bit per segment register: flat, no limit or type to check
-  Rights rights_{};
+  Rights rights_{};  // of CPL and RFLAGS.AC, for data
+  Mmu::Entry const* data_entries_{};  // the first-level TLB for rights_
   bool alignment_checks_{};
   x86::CodeSize code_size_{};
   bool protected_mode_{};

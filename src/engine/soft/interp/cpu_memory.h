@@ -60,9 +60,11 @@ void Cpu::write_linear(u64 address, T value, bool supervisor) {
 // ---- through a segment ----
 
 template <typename T>
-[[gnu::always_inline]] inline T Cpu::read(x86::SegmentRegister segment, u64 offset) {
-  if (unchecked(segment, unchecked_reads_)) [[likely]] {
-    return read_at<T>(base_[static_cast<u8>(segment)] + offset, origin(segment));
+[[gnu::noinline]] T Cpu::read_missed(x86::SegmentRegister segment, u64 offset) {
+  if (unchecked(segment, unchecked_reads_)) {
+    T value;
+    read_slow(base_[static_cast<u8>(segment)] + offset, &value, sizeof(T), origin(segment));
+    return value;
   }
   auto const address = linear(segment, offset, sizeof(T), Access::read);
   if (alignment_checks_) check_alignment(address, sizeof(T));
@@ -70,13 +72,43 @@ template <typename T>
 }
 
 template <typename T>
-[[gnu::always_inline]] inline void Cpu::write(x86::SegmentRegister segment, u64 offset, T value) {
-  if (unchecked(segment, unchecked_writes_)) [[likely]] {
-    return write_at<T>(base_[static_cast<u8>(segment)] + offset, value, origin(segment));
+[[gnu::noinline]] void Cpu::write_missed(x86::SegmentRegister segment, u64 offset, T value) {
+  if (unchecked(segment, unchecked_writes_)) {
+    return write_slow(base_[static_cast<u8>(segment)] + offset, &value, sizeof(T), origin(segment));
   }
   auto const address = linear(segment, offset, sizeof(T), Access::write);
   if (alignment_checks_) check_alignment(address, sizeof(T));
   write_at<T>(address, value, origin(segment));
+}
+
+template <typename T>
+[[gnu::always_inline]] inline T Cpu::read(x86::SegmentRegister segment, u64 offset) {
+  static_assert(std::is_trivially_copyable_v<T> && sizeof(T) <= 64);
+  if (unchecked(segment, unchecked_reads_)) [[likely]] {
+    auto const address = base_[static_cast<u8>(segment)] + offset;
+    auto const& entry = data_entry(address);
+    if (mmu.tag(address + sizeof(T) - 1) == entry.read) [[likely]] {
+      // SOUND: as in read_at.
+      return load_le<T>(reinterpret_cast<void const*>(address + entry.addend));
+    }
+  }
+  return read_missed<T>(segment, offset);
+}
+
+template <typename T>
+[[gnu::always_inline]] inline void Cpu::write(x86::SegmentRegister segment, u64 offset, T value) {
+  static_assert(std::is_trivially_copyable_v<T> && sizeof(T) <= 64);
+  if (unchecked(segment, unchecked_writes_)) [[likely]] {
+    auto const address = base_[static_cast<u8>(segment)] + offset;
+    auto const& entry = data_entry(address);
+    if (mmu.tag(address + sizeof(T) - 1) == entry.write) [[likely]] {
+      // SOUND: as in write_at.
+      auto* const host = reinterpret_cast<std::byte*>(address + entry.addend);
+      note_store(host);
+      return store_le<T>(host, value);
+    }
+  }
+  write_missed<T>(segment, offset, value);
 }
 
 /// `host` holds sizeof(T) bytes of guest RAM; u128 is 16-byte aligned.
@@ -118,41 +150,47 @@ template <typename T, typename F>
 
 template <typename T, typename F>
 [[gnu::always_inline]] inline T Cpu::modify(x86::SegmentRegister segment, u64 offset, bool locked, F&& f) {
-  auto address = base_[static_cast<u8>(segment)] + offset;
-  if (!unchecked(segment, unchecked_writes_)) [[unlikely]] {
-    address = linear(segment, offset, sizeof(T), Access::write);
-    if (alignment_checks_) check_alignment(address, sizeof(T));
+  if (unchecked(segment, unchecked_writes_)) [[likely]] {
+    auto const address = base_[static_cast<u8>(segment)] + offset;
+    auto const& entry = data_entry(address);
+    if (mmu.tag(address + sizeof(T) - 1) == entry.write) [[likely]] {
+      // SOUND: as in write_at.
+      auto* const host = reinterpret_cast<std::byte*>(address + entry.addend);
+      note_store(host);
+      return modify_host<T>(host, locked, f);
+    }
   }
-  auto const& entry = mmu.entry(rights_, address);
-  if (mmu.tag(address + sizeof(T) - 1) == entry.write) [[likely]] {
-    // SOUND: as in write_at.
-    auto* const host = reinterpret_cast<std::byte*>(address + entry.addend);
-    note_store(host);
-    return modify_host<T>(host, locked, f);
-  }
-  return modify_slow<T>(address, locked, f, origin(segment));
+  return modify_missed<T>(segment, offset, locked, f);
 }
 
 /// Locked accesses that cross a page or go to a device; against each other only.
 void lock_split_access();
 void unlock_split_access();
 
+struct SplitLock {
+  bool taken;
+  explicit SplitLock(bool take) : taken{take} {
+    if (taken) lock_split_access();
+  }
+  ~SplitLock() {
+    if (taken) unlock_split_access();
+  }
+  SplitLock(SplitLock const&) = delete;
+  SplitLock& operator=(SplitLock const&) = delete;
+};
+
 template <typename T, typename F>
-[[gnu::noinline]] T Cpu::modify_slow(u64 address, bool locked, F& f, Origin from) {
-  auto const places = locate(address, sizeof(T), Access::write, from);
+[[gnu::noinline]] T Cpu::modify_missed(x86::SegmentRegister segment, u64 offset, bool locked, F& f) {
+  auto address = base_[static_cast<u8>(segment)] + offset;
+  if (!unchecked(segment, unchecked_writes_)) {
+    address = linear(segment, offset, sizeof(T), Access::write);
+    if (alignment_checks_) check_alignment(address, sizeof(T));
+  }
+  auto const places = locate(address, sizeof(T), Access::write, origin(segment));
   if (places.second.length == 0 && places.first.host != nullptr) {
     note_store(places.first.host);
     return modify_host<T>(places.first.host, locked, f);
   }
-  struct SplitLock {
-    bool taken;
-    explicit SplitLock(bool take) : taken{take} {
-      if (taken) lock_split_access();
-    }
-    ~SplitLock() {
-      if (taken) unlock_split_access();
-    }
-  };
   auto const lock = SplitLock{locked};
   T old;
   auto bytes = std::array<std::byte, sizeof(T)>{};
@@ -170,7 +208,7 @@ inline void Cpu::read_bytes(x86::SegmentRegister segment, u64 offset, void* into
   if (length == 0) return;
   auto const address = unchecked(segment, unchecked_reads_) ? base_[static_cast<u8>(segment)] + offset
                                                             : linear(segment, offset, length, Access::read);
-  auto const& entry = mmu.entry(rights_, address);
+  auto const& entry = data_entry(address);
   if (mmu.tag(address + length - 1) == entry.read && length <= page_size) [[likely]] {
     // SOUND: as in read_at.
     std::memcpy(into, reinterpret_cast<void const*>(address + entry.addend), length);
@@ -183,7 +221,7 @@ inline void Cpu::write_bytes(x86::SegmentRegister segment, u64 offset, void cons
   if (length == 0) return;
   auto const address = unchecked(segment, unchecked_writes_) ? base_[static_cast<u8>(segment)] + offset
                                                              : linear(segment, offset, length, Access::write);
-  auto const& entry = mmu.entry(rights_, address);
+  auto const& entry = data_entry(address);
   if (mmu.tag(address + length - 1) == entry.write && length <= page_size) [[likely]] {
     // SOUND: as in write_at.
     auto* const host = reinterpret_cast<std::byte*>(address + entry.addend);

@@ -67,6 +67,8 @@ class Mmu {
   /// Throws #PF. `linear` is canonical. Fills the TLB.
   Translation translate(u64 linear, Access access, Rights rights);
 
+  /// table_entries of them, by linear page number modulo table_entries; they never move.
+  Entry const* table(Rights rights) const { return tables_[static_cast<u8>(rights)].entries.data(); }
   Entry const& entry(Rights rights, u64 linear) const {
     return tables_[static_cast<u8>(rights)].entries[(linear >> 12) & (table_entries - 1)];
   }

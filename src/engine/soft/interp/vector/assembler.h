@@ -7,8 +7,9 @@
 
 namespace vireo::engine::soft::vector {
 
-/// Bytes of one thunk under construction; none needs more than the array holds.
-class Assembler {
+/// Bytes of one thunk under construction; none needs more than `capacity`.
+template <std::size_t capacity>
+class BasicAssembler {
  public:
   void bytes(std::initializer_list<u8> list) {
     for (auto const byte : list) buffer_[size_++] = byte;
@@ -68,8 +69,9 @@ class Assembler {
     u32_value(offset);
   }
 
-  std::array<u8, 256> buffer_{};
+  std::array<u8, capacity> buffer_{};
   std::size_t size_{};
 };
+using Assembler = BasicAssembler<256>;
 
 }  // namespace vireo::engine::soft::vector

@@ -19,7 +19,7 @@ enum class Feature : u16 {
   // word 3: leaf 7.0 ECX
   umip = 98, rdpid = 118,
   // word 4: leaf 7.0 EDX
-  fsrm = 132, arch_capabilities = 157,
+  fsrm = 132, spec_ctrl = 154, arch_capabilities = 157,
   // word 5: leaf 80000001 EDX
   syscall = 171, nx = 180, pdpe1gb = 186, rdtscp = 187, lm = 189,
   // word 6: leaf 80000001 ECX

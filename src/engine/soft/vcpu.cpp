@@ -219,7 +219,6 @@ bool Vcpu::deliver_pending() {
   }
   if (nmi) {
     state.nmi_pending = false;
-    state.nmi_blocked = true;
     if (interrupt) cpu_.request_attention(attention_events);
     return deliver_event(cpu_, {.vector = 2, .kind = Event::Kind::nmi}) == Delivery::delivered;
   }

@@ -21,6 +21,12 @@ u8 find_capability(bus::PciConfigSpace const& config, u8 id) {
 
 TestMachine::TestMachine(std::unique_ptr<VirtioDevice> function)
     : device{executor, memory, std::move(function)} {
+  plug_in();
+}
+
+TestMachine::TestMachine(MakeFunction const& make) : device{executor, memory, make(memory)} { plug_in(); }
+
+void TestMachine::plug_in() {
   memory.add({Gpa{0}, ram_bytes}, memory::RegionKind::ram).value();
   device.config().set_msi_sink(this);
   device.connect_intx(this);

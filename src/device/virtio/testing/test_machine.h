@@ -16,7 +16,11 @@ class TestMachine final : private bus::MsiSink, private bus::IrqLine {
   static constexpr u64 ram_bytes{64 * MiB};
   static constexpr u64 buffers{16 * MiB};  // where tests may put data; below lie the rings
 
+  using MakeFunction = std::function<std::unique_ptr<VirtioDevice>(memory::GuestMemory&)>;
+
   explicit TestMachine(std::unique_ptr<VirtioDevice> function);
+  /// For functions that need the memory.
+  explicit TestMachine(MakeFunction const& make);
 
   // What a driver does (3.1.1).
   u64 common(u16 offset, u8 width) { return device.read_bar(0, offset, width); }
@@ -49,6 +53,7 @@ class TestMachine final : private bus::MsiSink, private bus::IrqLine {
   bool intx{false};
 
  private:
+  void plug_in();
   void signal(u64 address, u32 data) override;
   void set(bool high) override { intx = high; }
 

@@ -40,7 +40,15 @@ template <typename T>
 void compare_exchange(Cpu& cpu, Instruction const& insn, void const*) {
   auto const expected = cpu.gpr<T>(x86::rax);
   auto const wanted = read_register<T>(cpu, insn.operands[1]);
-  auto const old = modify_operand<T>(cpu, insn, insn.operands[0], insn.prefixes.lock, [=](T was, u64& rflags) {
+  auto const& target = insn.operands[0];
+  if (target.kind == OperandKind::gpr) {  // unlike memory, a register is not written when the comparison fails
+    auto const old = read_register<T>(cpu, target);
+    alu::sub<T>(cpu.state.rflags, expected, old);
+    if (old == expected) write_register<T>(cpu, target, wanted);
+    else cpu.set_gpr<T>(x86::rax, old);
+    return;
+  }
+  auto const old = modify_operand<T>(cpu, insn, target, insn.prefixes.lock, [=](T was, u64& rflags) {
     alu::sub<T>(rflags, expected, was);
     return was == expected ? wanted : was;
   });

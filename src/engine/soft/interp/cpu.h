@@ -95,6 +95,9 @@ class Cpu {
   /// Read, compute, write back: `f(T old) -> T`. The write is checked before the read. Atomic against all vCPUs when `locked`
   /// (f may run several times then). Returns the old value.
   template <typename T, typename F> T modify(x86::SegmentRegister segment, u64 offset, bool locked, F&& f);
+  /// The host's address of guest memory that may be read right now without a fault, or null when read_bytes must find out.
+  /// Good until the next access.
+  void const* readable(x86::SegmentRegister segment, u64 offset, std::size_t length) const;
   /// `length` up to 4096. Nothing is written unless all of it can be.
   void read_bytes(x86::SegmentRegister segment, u64 offset, void* into, std::size_t length);
   void write_bytes(x86::SegmentRegister segment, u64 offset, void const* from, std::size_t length);

@@ -204,6 +204,16 @@ template <typename T, typename F>
   return old;
 }
 
+[[gnu::always_inline]] inline void const* Cpu::readable(x86::SegmentRegister segment, u64 offset,
+                                                        std::size_t length) const {
+  if (!unchecked(segment, unchecked_reads_)) [[unlikely]] return nullptr;
+  auto const address = base_[static_cast<u8>(segment)] + offset;
+  auto const& entry = data_entry(address);
+  if (mmu.tag(address + length - 1) != entry.read) [[unlikely]] return nullptr;
+  // SOUND: as in read_at.
+  return reinterpret_cast<void const*>(address + entry.addend);
+}
+
 inline void Cpu::read_bytes(x86::SegmentRegister segment, u64 offset, void* into, std::size_t length) {
   if (length == 0) return;
   auto const address = unchecked(segment, unchecked_reads_) ? base_[static_cast<u8>(segment)] + offset

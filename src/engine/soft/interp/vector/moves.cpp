@@ -32,6 +32,16 @@ void set_xmm(Cpu& cpu, u8 reg, __m128i value) {
   if constexpr (vex) _mm_store_si128(ymm_high(cpu, reg), _mm_setzero_si128());
 }
 
+template <typename T>
+T load(Cpu& cpu, Instruction const& insn, u64 offset) {
+  if (auto const* const memory = cpu.readable(insn.memory.segment, offset, sizeof(T))) [[likely]] {
+    return load_le<T>(memory);
+  }
+  T value;
+  cpu.read_bytes(insn.memory.segment, offset, &value, sizeof value);
+  return value;
+}
+
 // ---- whole registers ----
 
 template <bool vex, u8 alignment_mask>
@@ -39,9 +49,7 @@ void load_128(Cpu& cpu, Instruction const& insn, void const*) {
   require<vex>(cpu);
   auto const offset = cpu.effective_address(insn);
   if constexpr (alignment_mask != 0) require_alignment(cpu, insn.memory.segment, offset, alignment_mask);
-  __m128i value;
-  cpu.read_bytes(insn.memory.segment, offset, &value, sizeof value);
-  set_xmm<vex>(cpu, insn.operands[0].reg, value);
+  set_xmm<vex>(cpu, insn.operands[0].reg, load<__m128i>(cpu, insn, offset));
 }
 
 template <u8 alignment_mask>
@@ -49,8 +57,7 @@ void load_256(Cpu& cpu, Instruction const& insn, void const*) {
   require_avx(cpu);
   auto const offset = cpu.effective_address(insn);
   if constexpr (alignment_mask != 0) require_alignment(cpu, insn.memory.segment, offset, alignment_mask);
-  Wide value;
-  cpu.read_bytes(insn.memory.segment, offset, &value, sizeof value);
+  auto const value = load<Wide>(cpu, insn, offset);
   _mm_store_si128(xmm(cpu, insn.operands[0].reg), value.low);
   _mm_store_si128(ymm_high(cpu, insn.operands[0].reg), value.high);
 }

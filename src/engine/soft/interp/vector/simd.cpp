@@ -31,7 +31,7 @@ void require(Cpu const& cpu) {
 }
 
 /// MXCSR has control bits that C++ code must not run with, or an exception is unmasked.
-[[gnu::noinline]] void run_unusual(Cpu& cpu, Thunk const& thunk, void* memory) {
+[[gnu::noinline]] void run_unusual(Cpu& cpu, Thunk const& thunk, void const* memory) {
   auto& mxcsr = cpu.state.extended.mxcsr;
   mxcsr &= 0xffff;  // a forged snapshot must not fault in LDMXCSR
   catch_simd_exceptions();
@@ -43,13 +43,22 @@ void require(Cpu const& cpu) {
 }
 
 template <bool floats>
-[[gnu::always_inline]] inline void run(Cpu& cpu, Thunk const& thunk, void* memory) {
+[[gnu::always_inline]] inline void run(Cpu& cpu, Thunk const& thunk, void const* memory) {
   if constexpr (floats) {
     if ((cpu.state.extended.mxcsr & ~mxcsr_flags) != mxcsr_usual) [[unlikely]] {
       return run_unusual(cpu, thunk, memory);
     }
   }
   thunk.code(&cpu.state, memory);
+}
+
+/// The operand is not simply in RAM: its bytes are fetched first.
+template <bool floats>
+[[gnu::noinline]] void run_on_copy(Cpu& cpu, Thunk const& thunk, x86::SegmentRegister segment, u64 offset,
+                                   std::size_t size) {
+  auto scratch = Scratch{};
+  cpu.read_bytes(segment, offset, scratch.bytes, size);
+  run<floats>(cpu, thunk, scratch.bytes);
 }
 
 /// MMX instructions leave the x87 pointers alone, whatever the host's FXSAVE says of them.
@@ -74,11 +83,12 @@ void execute(Cpu& cpu, Instruction const& insn, Thunk const& thunk) {
     auto const segment = insn.memory.segment;
     auto const offset = cpu.effective_address(insn);
     if (thunk.alignment_mask != 0) require_alignment(cpu, segment, offset, thunk.alignment_mask);
-    Scratch scratch;
     if constexpr (place == Place::load) {
-      cpu.read_bytes(segment, offset, scratch.bytes, size);
-      run<floats>(cpu, thunk, scratch.bytes);
+      auto const* const memory = cpu.readable(segment, offset, size);
+      if (memory == nullptr) [[unlikely]] return run_on_copy<floats>(cpu, thunk, segment, offset, size);
+      run<floats>(cpu, thunk, memory);
     } else {
+      auto scratch = Scratch{};
       if constexpr (floats) cpu.probe_write(segment, offset, size);  // before MXCSR's flags change
       run<floats>(cpu, thunk, scratch.bytes);
       cpu.write_bytes(segment, offset, scratch.bytes, size);

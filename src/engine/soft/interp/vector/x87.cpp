@@ -38,7 +38,7 @@ u64 instruction_offset(Cpu const& cpu, Instruction const& insn) {
 u16 fop_of(Instruction const& insn) { return static_cast<u16>((insn.opcode & 7) << 8 | insn.modrm); }
 
 /// Runs the thunk and puts the guest's own addresses where it has left the host's.
-void run(Cpu& cpu, Instruction const& insn, Thunk const& thunk, void* memory, u64 data_offset, bool has_data) {
+void run(Cpu& cpu, Instruction const& insn, Thunk const& thunk, void const* memory, u64 data_offset, bool has_data) {
   auto& state = cpu.state.extended;
   auto const before = Pointers{state.fip, state.fdp, state.fop};
   state.mxcsr &= 0xffff;  // a forged snapshot must not fault in FXRSTOR

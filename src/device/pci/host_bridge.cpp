@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "bus/nested_state.h"
-#include "device/chipset/dword_registers.h"
 #include "device/pci/spec.h"
 
 namespace vireo::device {
@@ -95,13 +94,21 @@ void HostBridge::write_reset_control(u8 value) {
   if (rises) control_.request_reset("reset control register (port CF9)");
 }
 
+/// Each access arrives at the function in its own width, cut only where it leaves a register of 32 bits.
 u64 HostBridge::read_mmio(Gpa at, u8 width) {
-  return read_dwords(at - bus::address_plan::ecam.start, width, [&](u64 offset) {
-    return on_bus_0(offset) ? bus_.read_config(ecam_address(offset), offset & 0xFFC, 4) : 0xFFFF'FFFFU;
-  });
+  auto const start = at - bus::address_plan::ecam.start;
+  auto value = u64{0};
+  for (auto done = u32{0}; done < width;) {
+    auto const offset = start + done;
+    auto const taken = static_cast<u8>(std::min<u64>(4 - (offset & 3), width - done));
+    auto const ones = 0xFFFF'FFFFU >> (32 - 8 * taken);
+    auto const part = on_bus_0(offset) ? bus_.read_config(ecam_address(offset), offset & 0xFFF, taken) : ones;
+    value |= u64{part & ones} << (8 * done);
+    done += taken;
+  }
+  return value;
 }
 
-/// Each access arrives at the function in its own width, as long as it stays within one register.
 void HostBridge::write_mmio(Gpa at, u8 width, u64 value) {
   auto const start = at - bus::address_plan::ecam.start;
   for (auto done = u32{0}; done < width;) {

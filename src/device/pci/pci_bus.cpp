@@ -81,7 +81,9 @@ bus::PciFunction* PciBus::find(bus::PciAddress at) const {
 
 u32 PciBus::read_config(bus::PciAddress at, u16 offset, u8 width) const {
   auto* const function = find(at);
-  return function != nullptr ? function->config().read(offset, width) : 0xFFFF'FFFFU >> (32 - 8 * width);
+  if (function == nullptr) return 0xFFFF'FFFFU >> (32 - 8 * width);
+  function->config_reading(offset, width);
+  return function->config().read(offset, width);
 }
 
 void PciBus::write_config(bus::PciAddress at, u16 offset, u8 width, u32 value) {

@@ -22,12 +22,14 @@ struct Echo : bus::PciFunction {
   }
   bus::PciConfigSpace& config() override { return space; }
   void config_written(u16, u8) override { ++config_writes; }
+  void config_reading(u16 offset, u8 width) override { reading = {offset, width}; }
   u64 read_bar(u8 bar, u64 offset, u8) override { return u64{bar} << 16 | offset; }
   void write_bar(u8 bar, u64 offset, u8, u64 value) override { written = {bar, offset, value}; }
   void connect_intx(bus::IrqLine* line) override { intx = line; }
   bus::PciConfigSpace space{{.vendor = 0x1234, .device = 0x5678}, 2};
   std::array<u64, 3> written{};
   bus::IrqLine* intx{nullptr};
+  std::pair<u16, u8> reading{};
   int config_writes{0};
 };
 
@@ -111,6 +113,13 @@ TEST_F(PciTest, EcamWritesKeepTheirWidth) {
   map.write_mmio(ecam.start + (3U << 15) + cfg::InterruptLine, 1, 11);
   EXPECT_EQ(config_read(3, cfg::InterruptLine, 1), 11U);
   EXPECT_EQ(echo.config_writes, 1);
+}
+
+TEST_F(PciTest, FunctionIsToldBeforeItIsRead) {
+  map.read_mmio(ecam.start + (3U << 15) + 0x42, 2);
+  EXPECT_EQ(echo.reading, (std::pair<u16, u8>{0x42, 2}));
+  config_read(3, 0x44, 1);
+  EXPECT_EQ(echo.reading, (std::pair<u16, u8>{0x44, 1}));
 }
 
 TEST_F(PciTest, PinsAreSwizzledBySlot) {

@@ -10,8 +10,6 @@ namespace {
 namespace plan = bus::address_plan;
 using aml::Term;
 
-constexpr u16 first_port_above_config{0xd00};  // 0xcf8..0xcff is PCI configuration itself
-
 /// _PRT (ACPI 6.2.13): every pin of every slot goes straight to an IOAPIC input.
 Term pci_routing() {
   auto rows = std::vector<Term>{};
@@ -30,8 +28,8 @@ Term pci_host() {
       {aml::name("_HID", aml::eisa_id("PNP0A08")), aml::name("_CID", aml::eisa_id("PNP0A03")),
        aml::name("_UID", aml::integer(0)), aml::name("_SEG", aml::integer(0)), aml::name("_BBN", aml::integer(0)),
        aml::name("_CRS", aml::resources(
-                             {aml::bus_numbers(0, 255), aml::io_port(0xcf8, 8), aml::io_window(0, 0xcf7),
-                              aml::io_window(first_port_above_config, 0xffff), aml::memory_window32(0xa0000, 0xbffff),
+                             {aml::bus_numbers(0, 255), aml::io_port(0xcf8, 8), 
+                              aml::io_window(plan::pci_io_first, plan::pci_io_last), aml::memory_window32(0xa0000, 0xbffff),
                               aml::memory_window32(static_cast<u32>(plan::pci_window32.start.value),
                                                    static_cast<u32>(plan::pci_window32.end().value - 1)),
                               aml::memory_window64(plan::pci_window64.start.value,

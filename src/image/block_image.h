@@ -10,9 +10,9 @@
 
 namespace vireo::image {
 
-
-/// A virtual disk. Offsets and lengths are in bytes and come from a guest: out of range is Errc::invalid, never an
-/// assert. Any thread may call, several at once; writes to the same bytes are not ordered against each other.
+/// A virtual disk. Offsets and lengths are in bytes and come from a guest: out of range is Errc::invalid, never
+/// an assert. Any thread may call, several at once; writes to the same bytes are not ordered against each
+/// other.
 class BlockImage {
  public:
   struct Geometry {

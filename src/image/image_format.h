@@ -1,0 +1,31 @@
+#pragma once
+
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "image/block_image.h"
+#include "image/open_image.h"
+#include "image/storage.h"
+
+namespace vireo::image {
+
+/// What a format needs to open an image and the files behind it.
+struct OpenContext {
+  OpenOptions options;
+  bool probed{};                              // the format was found by content
+  std::vector<host::File::Identity> above{};  // the files opened on the way here, for cycles and depth
+};
+
+/// One per format folder; formats.cpp lists all.
+struct ImageFormat {
+  std::string_view name;
+  /// Looks at up to 4 KiB from the start of a file.
+  bool (*probe)(ConstBytes head);
+  Result<std::unique_ptr<BlockImage>> (*open)(Storage storage, OpenContext context);
+};
+
+/// For formats with backing files: opens what lies behind. Refuses cycles and chains of more than 64 files.
+Result<std::unique_ptr<BlockImage>> open_image_in(std::string const& path, OpenContext context);
+
+}  // namespace vireo::image

@@ -1,0 +1,55 @@
+#include "image/open_image.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
+#include "image/formats.h"
+
+namespace vireo::image {
+namespace {
+
+constexpr std::size_t deepest_chain{64};
+constexpr std::size_t probe_bytes{4096};
+
+Result<ImageFormat const*> probe(Storage const& storage) {
+  auto head = std::vector<std::byte>(probe_bytes);
+  TRY(storage.read(0, head));
+  for (auto const* format : image_formats()) {
+    if (format->probe(head)) return format;
+  }
+  return fail(Errc::unsupported, fmt::format("{}: no known image format", storage.path()));
+}
+
+Result<ImageFormat const*> named(std::string_view name) {
+  if (auto const* const format = find_format(name)) return format;
+  auto names = std::vector<std::string_view>{};
+  for (auto const* format : image_formats()) names.push_back(format->name);
+  return fail(Errc::invalid,
+              fmt::format("image format {}: not known; one of {}", name, fmt::join(names, ", ")));
+}
+
+}  // namespace
+
+Result<std::unique_ptr<BlockImage>> open_image(std::string const& path, OpenOptions const& options) {
+  return open_image_in(path, OpenContext{.options = options});
+}
+
+Result<std::unique_ptr<BlockImage>> open_image_in(std::string const& path, OpenContext context) {
+  if (context.above.size() >= deepest_chain) {
+    return fail(Errc::invalid,
+                fmt::format("{}: more than {} images lie above it; flatten the chain", path, deepest_chain));
+  }
+  auto storage = TRY(Storage::open(path, !context.options.read_only, context.options.cache));
+  if (std::ranges::find(context.above, storage.identity()) != context.above.end()) {
+    return fail(Errc::corrupt, fmt::format("{}: is its own backing file", path));
+  }
+  TRY(storage.lock());
+  context.above.push_back(storage.identity());
+  context.probed = context.options.format.empty();
+  auto const* const format = TRY(context.probed ? probe(storage) : named(context.options.format));
+  return format->open(std::move(storage), std::move(context));
+}
+
+}  // namespace vireo::image

@@ -1,0 +1,23 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "image/block_image.h"
+#include "image/cache_mode.h"
+
+namespace vireo::image {
+
+struct OpenOptions {
+  std::string_view format;  // "raw", "qcow2"; empty: by content
+  bool read_only{};
+  CacheMode cache{CacheMode::writeback};
+};
+
+/// Opens a disk image with everything behind it. A writer has the file alone; readers share it, and so do the
+/// backing files: else Errc::busy. Errors name the file. A raw image found by content refuses a guest's attempt
+/// to make its first sector look like another format.
+Result<std::unique_ptr<BlockImage>> open_image(std::string const& path, OpenOptions const& options = {});
+
+}  // namespace vireo::image

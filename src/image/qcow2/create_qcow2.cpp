@@ -1,0 +1,133 @@
+#include "image/create_qcow2.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "image/formats.h"
+#include "image/qcow2/spec.h"
+
+namespace vireo::image {
+namespace {
+
+using namespace qcow2;  // NOLINT: the header's own vocabulary
+
+struct Layout {
+  u64 cluster{};
+  u64 refcount_table{};
+  u64 refcount_table_clusters{1};
+  u64 first_block{};
+  u64 blocks{};
+  u64 l1{};
+  u64 l1_entries{};
+  u64 end{};
+};
+
+u64 ceiling(u64 value, u64 unit) { return value / unit + (value % unit != 0 ? 1 : 0); }
+
+/// Header, refcount table, refcount blocks for all of these, L1.
+Layout lay_out(u64 size, u32 cluster_bits) {
+  auto layout = Layout{.cluster = u64{1} << cluster_bits};
+  auto const cluster = layout.cluster;
+  layout.l1_entries = ceiling(ceiling(size, cluster), cluster / 8);
+  auto const l1_clusters = ceiling(layout.l1_entries * 8, cluster);
+  auto const per_block = cluster / 2;
+  for (auto settled = false; !settled;) {
+    auto const total = 1 + layout.refcount_table_clusters + layout.blocks + l1_clusters;
+    auto const blocks = ceiling(total, per_block);
+    auto const table = std::max<u64>(ceiling(blocks * 8, cluster), 1);
+    settled = blocks == layout.blocks && table == layout.refcount_table_clusters;
+    layout.blocks = blocks;
+    layout.refcount_table_clusters = table;
+  }
+  layout.refcount_table = cluster;
+  layout.first_block = layout.refcount_table + layout.refcount_table_clusters * cluster;
+  layout.l1 = layout.first_block + layout.blocks * cluster;
+  layout.end = layout.l1 + l1_clusters * cluster;
+  return layout;
+}
+
+void put_text(std::vector<std::byte>& bytes, u64 at, std::string_view text) {
+  std::memcpy(bytes.data() + at, text.data(), text.size());
+}
+
+std::vector<std::byte> header_cluster(Layout const& layout, u64 size, Backing const& backing,
+                                      u32 cluster_bits) {
+  auto bytes = std::vector<std::byte>(layout.cluster);
+  auto* const data = bytes.data();
+  store_be<u32>(data + header_at::magic, magic);
+  store_be<u32>(data + header_at::version, 3);
+  store_be<u32>(data + header_at::cluster_bits, cluster_bits);
+  store_be<u64>(data + header_at::size, size);
+  store_be<u32>(data + header_at::l1_size, static_cast<u32>(layout.l1_entries));
+  store_be<u64>(data + header_at::l1_table_offset, layout.l1);
+  store_be<u64>(data + header_at::refcount_table_offset, layout.refcount_table);
+  store_be<u32>(data + header_at::refcount_table_clusters, static_cast<u32>(layout.refcount_table_clusters));
+  store_be<u32>(data + header_at::refcount_order, 4);
+  store_be<u32>(data + header_at::header_length, header_at::v3_length);
+  auto at = header_at::v3_length;
+  if (backing.path.empty()) return bytes;
+  store_be<u32>(data + at, extension::backing_format);
+  store_be<u32>(data + at + 4, static_cast<u32>(backing.format.size()));
+  put_text(bytes, at + 8, backing.format);
+  at += 8 + align_up(backing.format.size(), 8) + 8;  // and the end marker, zeroes
+  store_be<u64>(data + header_at::backing_file_offset, at);
+  store_be<u32>(data + header_at::backing_file_size, static_cast<u32>(backing.path.size()));
+  put_text(bytes, at, backing.path);
+  return bytes;
+}
+
+Result<> write_image(host::File const& file, Layout const& layout, u64 size, Backing const& backing,
+                     u32 cluster_bits) {
+  auto const clusters = layout.end / layout.cluster;
+  auto table = std::vector<std::byte>(layout.refcount_table_clusters * layout.cluster);
+  for (auto block = u64{0}; block < layout.blocks; ++block) {
+    store_be<u64>(table.data() + block * 8, layout.first_block + block * layout.cluster);
+  }
+  auto blocks = std::vector<std::byte>(layout.blocks * layout.cluster);
+  for (auto cluster = u64{0}; cluster < clusters; ++cluster) store_be<u16>(blocks.data() + cluster * 2, 1);
+  TRY(file.truncate(layout.end));
+  TRY(file.write(layout.refcount_table, table));
+  TRY(file.write(layout.first_block, blocks));
+  TRY(file.write(0, header_cluster(layout, size, backing, cluster_bits)));
+  return file.sync();
+}
+
+Result<u64> size_of_backing(std::string const& path, Backing const& backing) {
+  auto const name =
+      std::filesystem::path{path}.parent_path() / backing.path;  // an absolute path replaces the folder
+  auto const image = TRY(open_image(name.string(), {.format = backing.format, .read_only = true}));
+  return image->geometry().bytes;
+}
+
+}  // namespace
+
+Result<> create_qcow2(std::string const& path, u64 size, Backing const& backing, u32 cluster_bits) {
+  if (cluster_bits < smallest_cluster_bits || cluster_bits > largest_cluster_bits) {
+    return fail(Errc::invalid, fmt::format("{}: cluster_bits {} is not between 9 and 21", path, cluster_bits));
+  }
+  if (!backing.path.empty()) {
+    if (find_format(backing.format) == nullptr) {
+      return fail(Errc::invalid, fmt::format("{}: the backing file's format must be stated", path));
+    }
+    auto const bytes = TRY(size_of_backing(path, backing));
+    if (size == 0) size = bytes;
+  }
+  auto const cluster = u64{1} << cluster_bits;
+  if (size == 0 || size > largest_l1_bytes / 8 * (cluster / 8) * cluster) {
+    return fail(Errc::invalid,
+                fmt::format("{}: a disk of {} bytes does not go with clusters of {}; the largest is {}", path,
+                            size, cluster, largest_l1_bytes / 8 * (cluster / 8) * cluster));
+  }
+  if (backing.path.size() > longest_backing_name || 160 + backing.path.size() > cluster) {
+    return fail(Errc::invalid, fmt::format("{}: the backing file's path is too long for the header", path));
+  }
+  size = align_up(size, 512);
+  auto const file = TRY(host::File::open(path, {.write = true, .create = true, .exclusive = true}));
+  auto const written = write_image(file, lay_out(size, cluster_bits), size, backing, cluster_bits);
+  if (!written) ::unlink(path.c_str());
+  return written;
+}
+
+}  // namespace vireo::image

@@ -1,0 +1,34 @@
+#pragma once
+
+#include <string>
+
+#include "image/qcow2/spec.h"
+#include "image/storage.h"
+
+namespace vireo::image::qcow2 {
+
+/// The header as read, every number checked against its bounds and the file's size.
+struct Header {
+  u32 version{3};
+  u32 cluster_bits{16};
+  u64 size{};  // of the disk, bytes
+  u32 l1_size{};
+  u64 l1_table_offset{};
+  u64 refcount_table_offset{};
+  u32 refcount_table_clusters{};
+  u32 refcount_order{4};
+  u64 incompatible_features{};
+  u64 autoclear_features{};
+  Compression compression{Compression::zlib};
+  std::string backing_file;
+  std::string backing_format;
+
+  u64 cluster_size() const { return u64{1} << cluster_bits; }
+  u64 l2_entries() const { return cluster_size() / 8; }
+  u64 clusters() const { return (size >> cluster_bits) + (size % cluster_size() != 0 ? 1 : 0); }
+};
+
+/// Unknown incompatible features: Errc::unsupported, named. Nonsense: Errc::corrupt with the field.
+Result<Header> read_header(Storage const& storage);
+
+}  // namespace vireo::image::qcow2

@@ -1,0 +1,84 @@
+#pragma once
+
+#include <condition_variable>
+#include <mutex>
+#include <optional>
+
+#include "image/block_image.h"
+#include "image/qcow2/metadata.h"
+#include "vocab/guarded.h"
+
+namespace vireo::image::qcow2 {
+
+/// A qcow2 disk. Guest data moves outside the lock; the lock covers the tables only. Metadata is written when a
+/// flush asks for it, or when too much of it is dirty.
+class Qcow2Image final : public BlockImage {
+ public:
+  static Result<std::unique_ptr<Qcow2Image>> open(Storage storage, Header const& header,
+                                                  std::unique_ptr<BlockImage> backing);
+  ~Qcow2Image() override;
+
+  Geometry geometry() const override;
+  Result<> read(u64 at, Bytes into) override;
+  Result<> write(u64 at, ConstBytes from) override;
+  Result<> write_zeroes(u64 at, u64 length, bool may_unmap) override;
+  Result<> discard(u64 at, u64 length) override;
+  Result<> flush() override;
+  Result<Extent> extent_at(u64 at) override;
+
+ private:
+  using Lock = std::unique_lock<RankedMutex<LockRank::image>>;
+  /// Clusters of the disk that can be read or written in one go.
+  struct Run {
+    ClusterState state;
+    u64 length{};  // bytes from the offset asked for
+  };
+
+  Qcow2Image(Storage storage, std::unique_ptr<BlockImage> backing, u64 backing_bytes);
+
+  Result<> check_write(u64 at, u64 length) const;
+  Result<> finish_write();
+  Result<> open_for_writing();
+  Result<> close();
+
+  Result<Run> find_run(u64 at, u64 length);
+  Result<u64> read_some(u64 at, Bytes into);
+  Result<> read_backing(u64 at, Bytes into);
+  Result<> read_compressed(ClusterState const& state, u64 within, Bytes into);
+
+  Result<u64> write_some(u64 at, ConstBytes from);
+  Result<u64> write_to_new_place(Lock& lock, u64 at, ConstBytes from, ClusterState const& first);
+  Result<> fill_new_place(ClusterRun place, u64 at, ConstBytes from, bool zero_around);
+  Result<bool> clear_cluster(Lock& lock, u64 cluster, bool may_unmap);
+  Result<bool> clear_clusters(u64 first, u64 end, bool may_unmap);
+  Result<> write_literal_zeroes(u64 at, u64 length);
+
+  Result<> write_metadata();
+  Result<> make_room_in_caches();
+
+  Storage storage_;
+  std::unique_ptr<BlockImage> backing_;
+  u64 backing_bytes_{};
+  u64 bytes_{};
+  u64 cluster_{};  // bytes
+  u32 cluster_bits_{};
+  u32 version_{};
+  Compression compression_{};
+  bool grows_with_zeroes_{};  // a file, no device: behind its end lies no old data
+
+  RankedMutex<LockRank::image> mutex_;  // covers metadata_
+  std::condition_variable_any allocated_;
+  std::optional<Metadata> metadata_;
+
+  // One thread writes metadata at a time. Taken before mutex_, never inside it.
+  std::mutex writing_metadata_;
+
+  struct Decompressed {
+    u64 place{};
+    std::vector<std::byte> bytes;
+  };
+  std::mutex decompressed_mutex_;
+  std::shared_ptr<Decompressed const> decompressed_;  // the last compressed cluster read
+};
+
+}  // namespace vireo::image::qcow2

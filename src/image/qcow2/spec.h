@@ -1,0 +1,46 @@
+#pragma once
+
+#include "vocab/integers.h"
+#include "vocab/numbers.h"
+
+// QEMU's docs/interop/qcow2: all numbers big-endian, offsets in bytes from the start of the file.
+namespace vireo::image::qcow2 {
+
+inline constexpr u32 magic{0x514649fb};  // "QFI\xfb"
+
+namespace header_at {  // byte offsets in the header
+inline constexpr u64 magic{0}, version{4}, backing_file_offset{8}, backing_file_size{16}, cluster_bits{20},
+    size{24}, crypt_method{32}, l1_size{36}, l1_table_offset{40}, refcount_table_offset{48},
+    refcount_table_clusters{56}, nb_snapshots{60}, snapshots_offset{64};
+inline constexpr u64 incompatible_features{72}, compatible_features{80}, autoclear_features{88},
+    refcount_order{96}, header_length{100}, compression_type{104};
+inline constexpr u64 v2_length{72}, v3_length{104};
+}  // namespace header_at
+
+namespace incompatible {
+inline constexpr u64 dirty{1u << 0}, corrupt{1u << 1}, external_data_file{1u << 2}, compression_type{1u << 3},
+    extended_l2{1u << 4};
+inline constexpr u64 known{dirty | corrupt | compression_type};
+}  // namespace incompatible
+
+namespace extension {
+inline constexpr u32 end{0}, backing_format{0xe2792aca}, feature_names{0x6803f857};
+}
+
+enum class Compression : u8 { zlib = 0, zstd = 1 };
+
+namespace l1_entry {
+inline constexpr u64 offset_mask{0x00fffffffffffe00}, copied{u64{1} << 63};
+}
+namespace l2_entry {
+inline constexpr u64 offset_mask{0x00fffffffffffe00}, zero{1}, compressed{u64{1} << 62}, copied{u64{1} << 63};
+inline constexpr u64 reserved{0x3f000000000001fe};
+}  // namespace l2_entry
+inline constexpr u64 refcount_table_offset_mask{~u64{0x1ff}};
+
+// Ours and QEMU's bounds.
+inline constexpr u32 smallest_cluster_bits{9}, largest_cluster_bits{21};
+inline constexpr u64 largest_l1_bytes{32 * MiB}, largest_refcount_table_bytes{8 * MiB};
+inline constexpr u32 longest_backing_name{1023};
+
+}  // namespace vireo::image::qcow2

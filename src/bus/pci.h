@@ -71,8 +71,6 @@ class PciConfigSpace {
     u32 data{};
     u32 control{1};  // bit 0: masked
   };
-  PciIdentity identity_;
-  u8 interrupt_pin_{};
   std::array<u8, 256> bytes_{};       // guest-visible
   std::array<u8, 256> write_mask_{};  // bits that the guest may change
   std::array<u8, 256> initial_{};     // for reset

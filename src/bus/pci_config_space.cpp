@@ -45,8 +45,7 @@ constexpr std::size_t bar_offset_of(u8 index) { return BaseAddress0 + std::size_
 
 }  // namespace
 
-PciConfigSpace::PciConfigSpace(PciIdentity const& identity, u8 interrupt_pin)
-    : identity_{identity}, interrupt_pin_{interrupt_pin} {
+PciConfigSpace::PciConfigSpace(PciIdentity const& identity, u8 interrupt_pin) {
   put(initial_, VendorId, identity.vendor, 2);
   put(initial_, DeviceId, identity.device, 2);
   put(initial_, RevisionId, identity.revision, 1);

@@ -17,6 +17,8 @@ enum class LockRank : u8 {
   memory = 50,    // the region list
   vcpu = 60,      // a vCPU's mailbox: anything may wake a vCPU
   queue = 70,     // work handed to another thread
+  code = 80,      // the cache of generated host code: a vCPU looks up or adds while it decodes
+  code_memory = 82,  // where that code lies: inside the cache's lock, and from tests alone
   log = 90,       // anything may log
 };
 

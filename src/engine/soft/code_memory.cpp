@@ -3,11 +3,10 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-
 namespace vireo::engine::soft {
 
 CodeMemory::~CodeMemory() {
-  for (std::size_t i = 0; i < count_; i++) {
+  for (std::size_t i = 0; i < max_chunks && chunks_[i].load() != nullptr; i++) {
     munmap(chunks_[i].load(), chunk_size);
     munmap(writable_views_[i], chunk_size);
   }
@@ -20,13 +19,14 @@ Result<u8 const*> CodeMemory::add(ConstBytes code) {
 }
 
 Result<CodeMemory::Slot> CodeMemory::reserve(std::size_t length) {
-  auto const lock = std::lock_guard{mutex_};
   auto const wanted = (length + 31) & ~std::size_t{31};
   if (wanted > chunk_size) return fail(Errc::invalid, "code longer than a chunk of code memory");
-  if (wanted > chunk_size - used_) TRY(grow());
-  auto const slot = Slot{writable_ + used_, executable_ + used_};
-  used_ += wanted;
-  return slot;
+  return newest_.with([&](Newest& newest) -> Result<Slot> {
+    if (wanted > chunk_size - newest.used) TRY(grow(newest));
+    auto const slot = Slot{newest.writable + newest.used, newest.executable + newest.used};
+    newest.used += wanted;
+    return slot;
+  });
 }
 
 bool CodeMemory::contains(void const* address) const {
@@ -39,8 +39,8 @@ bool CodeMemory::contains(void const* address) const {
   return false;
 }
 
-Result<> CodeMemory::grow() {
-  if ((count_ + 1) * chunk_size > limit_ || count_ == max_chunks) {
+Result<> CodeMemory::grow(Newest& newest) {
+  if ((newest.count + 1) * chunk_size > limit_ || newest.count == max_chunks) {
     return fail(Errc::no_space, "code memory is full");
   }
   auto const file = memfd_create("vireo-code", MFD_CLOEXEC);
@@ -49,7 +49,7 @@ Result<> CodeMemory::grow() {
     close(file);
     return fail(Errc::no_space, "no space for code memory");
   }
-  // SOUND: two fresh mappings of one private file; nobody else knows them. Code is complete before its address is handed out.
+  // SOUND: two fresh mappings of one private file, known to nobody else. Code is complete before its address is handed out.
   auto* const writable = mmap(nullptr, chunk_size, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
   auto* const executable = mmap(nullptr, chunk_size, PROT_READ | PROT_EXEC, MAP_SHARED, file, 0);
   close(file);
@@ -58,11 +58,11 @@ Result<> CodeMemory::grow() {
     if (executable != MAP_FAILED) munmap(executable, chunk_size);
     return fail(Errc::no_space, "the host refuses executable memory");
   }
-  writable_ = writable_views_[count_] = static_cast<u8*>(writable);
-  executable_ = static_cast<u8*>(executable);
-  chunks_[count_].store(executable_, std::memory_order_release);
-  count_++;
-  used_ = 0;
+  newest.writable = writable_views_[newest.count] = static_cast<u8*>(writable);
+  newest.executable = static_cast<u8*>(executable);
+  chunks_[newest.count].store(newest.executable, std::memory_order_release);
+  newest.count++;
+  newest.used = 0;
   return {};
 }
 

@@ -2,9 +2,9 @@
 
 #include <atomic>
 #include <cstddef>
-#include <mutex>
 
 #include "vocab/bytes.h"
+#include "vocab/guarded.h"
 #include "vocab/integers.h"
 #include "vocab/result.h"
 
@@ -36,16 +36,19 @@ class CodeMemory {
  private:
   static constexpr std::size_t chunk_size{256 * 1024};
   static constexpr std::size_t max_chunks{256};
-  Result<> grow();
+
+  struct Newest {  // chunk, and how far it is used
+    u8* writable{};
+    u8* executable{};
+    std::size_t used{chunk_size};
+    std::size_t count{};
+  };
+  Result<> grow(Newest& newest);
 
   std::size_t const limit_;
-  std::mutex mutex_;
-  u8* writable_{};    // of the newest chunk
-  u8* executable_{};
-  std::size_t used_{chunk_size};
-  std::atomic<u8*> chunks_[max_chunks]{};  // executable views; null behind the newest
+  Guarded<Newest, LockRank::code_memory> newest_;
+  std::atomic<u8*> chunks_[max_chunks]{};  // executable views, from the first on; null behind the newest
   u8* writable_views_[max_chunks]{};
-  std::size_t count_{};
 };
 
 }  // namespace vireo::engine::soft

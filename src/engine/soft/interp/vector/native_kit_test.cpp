@@ -132,7 +132,7 @@ Outcome NativeRunner::run(std::span<u8 const> instruction, Registers& registers)
   return outcome_of(caught_signal);
 }
 
-GuestRunner::GuestRunner() : machine{}, model{}, cpu{VcpuId{0}, machine, model} {
+GuestRunner::GuestRunner() : machine{}, model{*x86::CpuidModel::create("host", 1)}, cpu{VcpuId{0}, machine, model} {
   enter_flat64(cpu, machine);
   cpu.state.cr4 |= x86::cr4_osxsave;
   cpu.state.cr0 |= x86::cr0_ne;

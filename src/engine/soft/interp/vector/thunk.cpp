@@ -169,8 +169,7 @@ Key key_of(Instruction const& insn) {
 struct Cache {
   CodeMemory memory{code_limit};
   CodeMemory slots{slots_limit};
-  std::mutex mutex;
-  std::map<Key, Thunk> thunks;
+  Guarded<std::map<Key, Thunk>, LockRank::code> thunks;
 };
 Cache& cache() {
   static auto* const instance = new Cache;  // never destroyed: vCPU threads may outlive static destruction
@@ -252,13 +251,14 @@ bool uses_mxcsr(Instruction const& insn) {
 
 Thunk const* find_thunk(Instruction const& insn) {
   auto const key = key_of(insn);
-  auto const lock = std::lock_guard{cache().mutex};
-  auto const known = cache().thunks.find(key);
-  if (known != cache().thunks.end()) return &known->second;
-  auto writer = ThunkWriter{insn};
-  auto const address = cache().memory.add(writer.write().code());
-  if (!address) return nullptr;
-  return &cache().thunks.emplace(key, thunk_at(*address, insn)).first->second;
+  return cache().thunks.with([&](auto& thunks) -> Thunk const* {
+    auto const known = thunks.find(key);
+    if (known != thunks.end()) return &known->second;
+    auto writer = ThunkWriter{insn};
+    auto const address = cache().memory.add(writer.write().code());
+    if (!address) return nullptr;
+    return &thunks.emplace(key, thunk_at(*address, insn)).first->second;
+  });
 }
 
 Thunk const* transient_thunk(Instruction const& insn) {

@@ -90,7 +90,10 @@ void Builder::put_identity(u32 signature) {
   put(1, 0, {.eax = signature, .ebx = logical << 16 | clflush_line, .ecx = words_[1], .edx = words_[0]});
   put(2, 0, {.eax = 0x00feff01});  // caches and TLB: see leaf 4
   put(6, 0, {.eax = 1u << 2});     // the APIC timer always runs
-  put(7, 0, {.eax = 0, .ebx = words_[2], .ecx = words_[3], .edx = words_[4]});
+  put(7, 0, {.eax = 2, .ebx = words_[2], .ecx = words_[3], .edx = words_[4]});
+  // Linux clears the branch history in software at each system call unless BHI_CTRL offers to do it.
+  constexpr auto bhi_ctrl = 1u << 4, mcdt_no = 1u << 5;
+  put(7, 2, {.edx = bhi_ctrl | mcdt_no});
 }
 
 struct Cache {

@@ -14,7 +14,7 @@ enum ArchCapabilities : u64 {
 constexpr u64 not_vulnerable{rdcl_no | ibrs_all | skip_l1dfl_vmentry | ssb_no | mds_no | if_pschange_mc_no | taa_no |
                              sbdr_ssdp_no | fbsdp_no | psdp_no | bhi_no | pbrsb_no | gds_no | rfds_no | its_no};
 constexpr u64 microcode_revision{u64{0x0100'0000} << 32};  // high half, as RDMSR gives it
-constexpr u64 spec_ctrl_defined{0x7};
+constexpr u64 spec_ctrl_defined{1u << 0 | 1u << 1 | 1u << 2 | 1u << 10};  // IBRS, STIBP, SSBD, BHI_DIS_S
 constexpr u64 misc_enable_fixed{1u << 11 | 1u << 12};  // no branch trace, no PEBS
 constexpr u64 debugctl_ignored{0x3};                   // LBR (no records) and BTF
 
@@ -80,6 +80,20 @@ constexpr MsrRow rows[]{
     {0x1a0, 0x1a0, read_misc_enable, write_misc_enable},
     {0x1d9, 0x1d9, zero, write_debugctl},
     {0x1db, 0x1de, zero, write_zero_only},  // last branch and interrupt records
+    // Absent, and probed for by the processor's model alone: #GP without a line in the log
+    {0x33, 0x33, nullptr, nullptr},    // split lock detection
+    {0x4e, 0x4f, nullptr, nullptr},    // PPIN
+    {0xc1, 0xc8, nullptr, nullptr},    // performance counters
+    {0xe7, 0xe8, nullptr, nullptr},    // MPERF, APERF
+    {0x186, 0x18d, nullptr, nullptr},  // event selectors
+    {0x1ad, 0x1ad, nullptr, nullptr},  // turbo ratios
+    {0x1b0, 0x1b0, nullptr, nullptr},  // energy bias
+    {0x309, 0x30b, nullptr, nullptr},  // fixed counters
+    {0x345, 0x345, nullptr, nullptr},  // PERF_CAPABILITIES
+    {0x38d, 0x390, nullptr, nullptr},  // fixed and global counter control
+    {0x606, 0x61f, nullptr, nullptr},  // RAPL
+    {0x639, 0x642, nullptr, nullptr},
+    {0x770, 0x777, nullptr, nullptr},  // hardware P-states
     // AMD's, which guests read by the vendor's name alone
     {0xc001'0010, 0xc001'0010, zero, ignore_write},  // SYSCFG
     {0xc001'0015, 0xc001'0015, read_constant<u64{1} << 24>, ignore_write},  // HWCR: TSC at constant rate

@@ -1,0 +1,62 @@
+// The command line: vireo VERB [ARGUMENT]...
+#include <fmt/format.h>
+
+#include <array>
+#include <cstdio>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "cli/run_command.h"
+#include "vocab/units.h"
+
+namespace {
+
+using namespace vireo;
+using Arguments = std::span<char const* const>;
+
+constexpr std::string_view version{"0.1.0"};
+
+struct Verb {
+  std::string_view name;
+  std::string_view help;
+  int (*run)(Arguments);
+};
+
+int print_version(Arguments) {
+  fmt::print("vireo {}\n", version);
+  return 0;
+}
+int print_help(Arguments);
+
+constexpr std::array verbs{
+    Verb{"run", "run a virtual machine in the foreground", cli::run_command},
+    Verb{"version", "print the version", print_version},
+    Verb{"help", "print this", print_help},
+};
+
+int print_help(Arguments) {
+  fmt::print("usage: vireo VERB [ARGUMENT]...\n\n");
+  for (auto const& verb : verbs) fmt::print("  {:<10} {}\n", verb.name, verb.help);
+  fmt::print("\n'vireo VERB --help' tells more.\n");
+  return 0;
+}
+
+}  // namespace
+
+int main(int count, char** arguments) {
+  auto const words = std::span<char const* const>{arguments, static_cast<std::size_t>(count)}.subspan(1);
+  if (words.empty()) return print_help({});
+  auto const wanted = std::string_view{words[0]};
+  if (wanted == "--help" || wanted == "-h") return print_help({});
+  if (wanted == "--version") return print_version({});
+  auto names = std::vector<std::string_view>{};
+  for (auto const& verb : verbs) {
+    if (verb.name == wanted) return verb.run(words.subspan(1));
+    names.push_back(verb.name);
+  }
+  auto const hint = nearest(wanted, names);
+  fmt::print(stderr, "vireo: unknown verb '{}'{}\n", wanted,
+             hint.empty() ? "; 'vireo help' lists them" : fmt::format("; did you mean '{}'?", hint));
+  return 2;
+}

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "firmware/acpi/acpi.h"
 #include "host/clock.h"
 #include "machine/start_state.h"
 #include "observe/log.h"
@@ -29,16 +30,18 @@ Machine::~Machine() {
 }
 
 Result<> Machine::power_on() {
-  TRY(executor_->with([&]() -> Result<> {
-    devices_->reset();
-    engine_->reset();
-    auto const rsdp = TRY_IN("acpi", devices_->store_firmware_tables());
-    auto const entry = TRY_IN("kernel", media_.load(memory_, rsdp));
-    TRY(engine_->set_vcpu_state(VcpuId{0}, start_state(entry)));
-    devices_->start();
-    return {};
-  }));
+  TRY(executor_->with([this] { return prepare(); }));
   engine_->start();
+  return {};
+}
+
+Result<> Machine::prepare() {
+  devices_->reset();
+  engine_->reset();
+  auto const rsdp = TRY_IN("acpi", firmware::store_acpi(memory_, {.vcpus = config_.cpus}));
+  auto const entry = TRY_IN("kernel", media_.load(memory_, rsdp));
+  TRY(engine_->set_vcpu_state(VcpuId{0}, start_state(entry)));
+  devices_->start();
   return {};
 }
 

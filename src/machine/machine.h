@@ -46,6 +46,7 @@ class Machine final : private engine::MachineView, private bus::MachineControl {
 
   explicit Machine(MachineConfig const& config) : config_{config} {}
   Result<> power_on();
+  Result<> prepare();  // on the executor: reset, firmware tables, kernel, devices started
   void power_down();
   void wish(bool Wishes::*which);
 

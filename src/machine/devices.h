@@ -1,0 +1,53 @@
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "bus/address_map.h"
+#include "bus/device.h"
+#include "bus/executor.h"
+#include "bus/lines.h"
+#include "device/chipset/serial_backend.h"
+#include "engine/engine.h"
+#include "machine/config.h"
+#include "machine/pci_devices.h"
+#include "memory/guest_memory.h"
+#include "vocab/result.h"
+
+namespace vireo::machine {
+
+/// All devices of a machine and the wires between them. Everything here runs on the executor.
+class Devices {
+ public:
+  static Result<std::unique_ptr<Devices>> create(MachineConfig const& config, bus::Executor& executor,
+                                                 memory::GuestMemory& memory, engine::Engine& engine,
+                                                 bus::MachineControl& control);
+  ~Devices();
+
+  void start();
+  void stop();
+  void reset();
+
+  bus::AddressMap& address_map() { return address_map_; }
+  device::SerialPort& console();
+  void press_power_button();
+  int acknowledge_pic();
+  void end_of_interrupt(u8 vector);
+
+ private:
+  struct Chipset;
+  struct Named {
+    std::string name;
+    bus::Device* device;
+  };
+
+  Devices();
+  void map(bus::Device& device);
+
+  bus::AddressMap address_map_;
+  PciDevices pci_;  // behind the bus of chipset_, which goes first
+  std::unique_ptr<Chipset> chipset_;
+  std::vector<Named> all_;  // in the order of start
+};
+
+}  // namespace vireo::machine

@@ -1,0 +1,27 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "bus/device.h"
+#include "bus/executor.h"
+#include "machine/config.h"
+#include "memory/guest_memory.h"
+#include "vocab/result.h"
+
+namespace vireo::machine {
+
+struct PciDevice {
+  std::string name;
+  std::unique_ptr<bus::Device> device;
+};
+using PciDevices = std::vector<PciDevice>;  // in the order of their slots
+
+inline constexpr u8 first_pci_slot{1};  // 0 is the host bridge
+
+/// The configuration's disks and network cards, and what every machine has: entropy and balloon. Opens and locks
+/// images and forwards; errors name the key.
+Result<PciDevices> create_pci_devices(MachineConfig const& config, bus::Executor& executor, memory::GuestMemory& memory);
+
+}  // namespace vireo::machine

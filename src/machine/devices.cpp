@@ -51,6 +51,17 @@ device::RtcConfig rtc_config(memory::GuestMemory const& memory) {
   return config;
 }
 
+constexpr u8 isa_timer{0};  // the router turns it into GSI 2
+constexpr u8 hpet_first_routed_gsi{20};
+
+device::HpetWiring hpet_wiring(device::IrqRouter& router) {
+  auto wiring = device::HpetWiring{.legacy_timer = &router.attach(isa_timer), .legacy_rtc = &router.attach(plan::gsi_rtc)};
+  auto gsi = hpet_first_routed_gsi;
+  for (auto& line : wiring.routed) line = &router.attach(gsi++);
+  wiring.set_legacy_replaced = [&router](bool replaced) { router.set_legacy_replaced(replaced); };
+  return wiring;
+}
+
 }  // namespace
 
 /// The fixed part of every machine. Members are in the order in which they depend on each other.
@@ -65,12 +76,12 @@ struct Devices::Chipset {
         pci_bus{map, msi, [this](u8 gsi) -> bus::IrqLine& { return router.attach(gsi); }},
         host_bridge{pci_bus, control},
         isa_bridge{pci_bus},
-        pit{executor, router.attach_legacy(plan::gsi_timer)},
+        pit{executor, router.attach_legacy(isa_timer)},
         rtc{rtc_config(memory), executor, router.attach_legacy(plan::gsi_rtc)},
-        hpet{executor, router, msi},
+        hpet{hpet_wiring(router), executor, msi},
         com1{plan::com1, router.attach(plan::gsi_com1)},
         com2{plan::com2, router.attach(plan::gsi_com2)},
-        i8042{router.attach(plan::gsi_keyboard), router.attach(plan::gsi_mouse), control},
+        i8042{router.attach(plan::gsi_keyboard), control},
         acpi_pm{executor, router.attach(plan::gsi_sci), control} {}
 
   ExtintLine extint;

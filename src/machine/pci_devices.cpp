@@ -2,10 +2,12 @@
 
 #include <fmt/format.h>
 
+#include <cstdio>
+
 #include "device/virtio/block/block.h"
 #include "device/virtio/net/net.h"
 #include "device/virtio/pci/virtio_pci.h"
-#include "image/open.h"
+#include "image/open_image.h"
 #include "net/nat/nat.h"
 
 namespace vireo::machine {
@@ -13,16 +15,47 @@ namespace {
 
 namespace virtio = device::virtio;
 
+image::CacheMode cache_mode(std::string_view name) {
+  using image::CacheMode;
+  if (name == "none") return CacheMode::none;
+  if (name == "writethrough") return CacheMode::writethrough;
+  if (name == "directsync") return CacheMode::directsync;
+  if (name == "unsafe") return CacheMode::unsafe;
+  return CacheMode::writeback;
+}
+
 Result<std::unique_ptr<virtio::VirtioDevice>> create_disk(DiskConfig const& config) {
-  auto image = TRY(image::open_image(config.path, {.format = config.format, .read_only = config.readonly}));
+  auto image = TRY(image::open_image(
+      config.path, {.format = config.format, .read_only = config.readonly, .cache = cache_mode(config.cache)}));
   return std::make_unique<virtio::Block>(std::move(image), virtio::BlockOptions{});
 }
 
-Result<std::unique_ptr<virtio::VirtioDevice>> create_network(NetConfig const& config) {
+/// The card's own address, or one made from machine name and card number that stays the same from run to run.
+Result<virtio::MacAddress> mac_address(NetConfig const& config, std::string const& seed) {
+  auto mac = virtio::MacAddress{};
+  if (config.mac.empty()) {
+    auto hash = u64{14695981039346656037u};  // FNV-1a
+    for (auto const c : seed) hash = (hash ^ static_cast<u8>(c)) * 1099511628211u;
+    store_le(mac.data() + 2, static_cast<u32>(hash ^ (hash >> 32)));
+    mac[0] = 0x02;  // locally administered, unicast
+    mac[1] = 0x76;
+    return mac;
+  }
+  auto end = 0;
+  auto const fields = std::sscanf(config.mac.c_str(), "%2hhx:%2hhx:%2hhx:%2hhx:%2hhx:%2hhx%n", &mac[0], &mac[1], &mac[2],
+                                  &mac[3], &mac[4], &mac[5], &end);
+  if (fields != 6 || static_cast<std::size_t>(end) != config.mac.size() || (mac[0] & 1) != 0) {
+    return fail(Errc::invalid, fmt::format("mac: '{}' is no unicast address like 02:76:00:00:00:01", config.mac));
+  }
+  return mac;
+}
+
+Result<std::unique_ptr<virtio::VirtioDevice>> create_network(NetConfig const& config, std::string const& seed) {
   auto options = net::NatOptions{};
   for (auto const& text : config.forward) options.forwards.push_back(TRY_IN("forward", net::parse_forward(text)));
+  auto const mac = TRY(mac_address(config, seed));
   auto port = TRY(net::Nat::create(std::move(options)));
-  return std::make_unique<virtio::Net>(std::move(port));
+  return std::make_unique<virtio::Net>(std::move(port), virtio::NetOptions{.mac = mac});
 }
 
 }  // namespace
@@ -39,7 +72,7 @@ Result<PciDevices> create_pci_devices(MachineConfig const& config, bus::Executor
   }
   for (auto i = std::size_t{0}; i < config.networks.size(); ++i) {
     auto const name = fmt::format("net{}", i);
-    add(name, TRY_IN(name, create_network(config.networks[i])));
+    add(name, TRY_IN(name, create_network(config.networks[i], config.name + "/" + name)));
   }
   return devices;
 }

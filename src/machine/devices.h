@@ -35,18 +35,17 @@ class Devices {
   void end_of_interrupt(u8 vector);
 
  private:
-  struct Chipset;
+  struct Fixed;
   struct Named {
     std::string name;
     bus::Device* device;
   };
 
   Devices();
-  void map(bus::Device& device);
 
   bus::AddressMap address_map_;
-  PciDevices pci_;  // behind the bus of chipset_, which goes first
-  std::unique_ptr<Chipset> chipset_;
+  PciDevices pci_;  // plugged into fixed_, which goes first
+  std::unique_ptr<Fixed> fixed_;
   std::vector<Named> all_;  // in the order of start
 };
 

@@ -117,6 +117,8 @@ Result<RunRequest> parse_run(std::span<char const* const> arguments) {
          return {};
        }},
       {"--console", "stdio|none|FILE|unix:PATH", "where the serial console goes (stdio)", set_text(config.console)},
+      {"--virtio-console", "stdio|none|FILE|unix:PATH", "where hvc0 goes (none: no such device)",
+       set_text(config.virtio_console)},
       {"--no-reboot", "", "end with status 3 when the guest resets",
        [&](std::string_view) -> Result<> {
          config.reboot = false;

@@ -51,7 +51,8 @@ struct MachineConfig {
   std::string kernel, initrd, append;
   std::vector<DiskConfig> disks;
   std::vector<NetConfig> networks;
-  std::string console{"stdio"};  // stdio, none, a file, unix:PATH
+  std::string console{"stdio"};        // COM1: stdio, none, a file, unix:PATH
+  std::string virtio_console{"none"};  // hvc0: the same; none leaves the device out
   bool reboot{true};
 
   static void fields(auto&& s, auto&& f) {
@@ -66,6 +67,7 @@ struct MachineConfig {
     f("disks", s.disks);
     f("networks", s.networks);
     f("console", s.console);
+    f("virtio_console", s.virtio_console);
     f("reboot", s.reboot);
   }
 };

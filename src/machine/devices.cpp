@@ -61,7 +61,7 @@ Result<std::unique_ptr<Devices>> Devices::create(MachineConfig const& config, bu
   devices->fixed_ = std::make_unique<Fixed>(executor, memory, engine, control, devices->address_map_);
   auto& chipset = devices->fixed_->chipset;
   auto slot = first_pci_slot;
-  for (auto const& [name, device] : devices->pci_) {
+  for (auto const& [name, device] : devices->pci_.devices) {
     if (!chipset.pci_bus().plug({slot++, 0}, *device->pci())) {
       return fail(Errc::invalid, fmt::format("{}: too many PCI devices", name));
     }
@@ -83,6 +83,7 @@ void Devices::reset() {
 }
 
 device::SerialPort& Devices::console() { return fixed_->chipset.com1(); }
+device::SerialPort* Devices::virtio_console() { return pci_.console; }
 void Devices::press_power_button() { fixed_->chipset.power().press_power_button(); }
 int Devices::acknowledge_pic() { return fixed_->chipset.pic().acknowledge(); }
 void Devices::end_of_interrupt(u8 vector) { fixed_->chipset.ioapic().end_of_interrupt(vector); }

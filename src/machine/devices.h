@@ -30,6 +30,7 @@ class Devices {
 
   bus::AddressMap& address_map() { return address_map_; }
   device::SerialPort& console();
+  device::SerialPort* virtio_console();  // null: the machine has none
   void press_power_button();
   int acknowledge_pic();
   void end_of_interrupt(u8 vector);

@@ -49,9 +49,17 @@ int run_foreground(MachineConfig const& config) {
   auto link = ConsoleLink::create(config.console, running.executor(),
                                   [&](ConsoleRequest request) { answer(running, request); });
   if (!link) return report(link.error(), exit_bad_configuration);
+  auto second_link = std::unique_ptr<ConsoleLink>{};
+  if (running.virtio_console() != nullptr) {
+    auto made = ConsoleLink::create(config.virtio_console, running.executor(),
+                                    [&](ConsoleRequest request) { answer(running, request); });
+    if (!made) return report(made.error(), exit_bad_configuration);
+    second_link = std::move(*made);
+  }
   auto caught = std::atomic<int>{0};
   auto watch = running.with_executor([&] {
     (*link)->attach(&running.console());
+    if (second_link) second_link->attach(running.virtio_console());
     return running.executor().watch(signals.get(), bus::Executor::readable, [&](u8) {
       auto info = signalfd_siginfo{};
       if (::read(signals.get(), &info, sizeof info) != sizeof info) return;
@@ -63,8 +71,10 @@ int run_foreground(MachineConfig const& config) {
   running.with_executor([&] {
     watch.reset();
     (*link)->attach(nullptr);
+    if (second_link) second_link->attach(nullptr);
   });
   link->reset();
+  second_link.reset();
   if (!ending) return report(ending.error(), exit_failed);
   if (caught != 0) return 128 + caught;
   return *ending == Ending::reset ? exit_guest_reset : exit_power_off;

@@ -31,6 +31,7 @@ class Machine final : private engine::MachineView, private bus::MachineControl {
   void reset();
   void press_power_button();
   device::SerialPort& console() { return devices_->console(); }
+  device::SerialPort* virtio_console() { return devices_->virtio_console(); }
   /// Runs `f` as the machine's executor, for instance to reach the console.
   template <typename F>
   decltype(auto) with_executor(F&& f) {

@@ -4,9 +4,12 @@
 
 #include <cstdio>
 
+#include "device/virtio/balloon/balloon.h"
 #include "device/virtio/block/block.h"
+#include "device/virtio/console/console.h"
 #include "device/virtio/net/net.h"
 #include "device/virtio/pci/virtio_pci.h"
+#include "device/virtio/rng/rng.h"
 #include "image/open_image.h"
 #include "net/nat/nat.h"
 
@@ -62,7 +65,8 @@ Result<std::unique_ptr<virtio::VirtioDevice>> create_network(NetConfig const& co
 
 Result<PciDevices> create_pci_devices(MachineConfig const& config, bus::Executor& executor,
                                       memory::GuestMemory& memory) {
-  auto devices = PciDevices{};
+  auto result = PciDevices{};
+  auto& devices = result.devices;
   auto const add = [&](std::string name, std::unique_ptr<virtio::VirtioDevice> function) {
     devices.push_back({std::move(name), std::make_unique<virtio::VirtioPci>(executor, memory, std::move(function))});
   };
@@ -74,7 +78,14 @@ Result<PciDevices> create_pci_devices(MachineConfig const& config, bus::Executor
     auto const name = fmt::format("net{}", i);
     add(name, TRY_IN(name, create_network(config.networks[i], config.name + "/" + name)));
   }
-  return devices;
+  add("rng", std::make_unique<virtio::Rng>());
+  add("balloon", std::make_unique<virtio::Balloon>(memory));
+  if (config.virtio_console != "none") {
+    auto console = std::make_unique<virtio::Console>();
+    result.console = console.get();
+    add("console", std::move(console));
+  }
+  return result;
 }
 
 }  // namespace vireo::machine

@@ -6,6 +6,7 @@
 
 #include "bus/device.h"
 #include "bus/executor.h"
+#include "device/chipset/serial_backend.h"
 #include "machine/config.h"
 #include "memory/guest_memory.h"
 #include "vocab/result.h"
@@ -16,7 +17,10 @@ struct PciDevice {
   std::string name;
   std::unique_ptr<bus::Device> device;
 };
-using PciDevices = std::vector<PciDevice>;  // in the order of their slots
+struct PciDevices {
+  std::vector<PciDevice> devices;  // in the order of their slots
+  device::SerialPort* console{};   // the virtio console, if there is one
+};
 
 inline constexpr u8 first_pci_slot{1};  // 0 is the host bridge
 

@@ -174,6 +174,9 @@ Result<> check_config(MachineConfig const& config) {
   if (config.kernel.empty()) {
     return fail(Errc::invalid, "kernel: nothing to boot; name an image (vireo run debian) or give --kernel FILE");
   }
+  if (config.console == "stdio" && config.virtio_console == "stdio") {
+    return fail(Errc::invalid, "virtio_console: stdio is taken by console; set that to none");
+  }
   for (auto const& disk : config.disks) {
     if (disk.path.empty()) return fail(Errc::invalid, "disks: a disk has no path");
     if (!disk.format.empty()) TRY(check_choice("disks: format", disk.format, {"raw", "qcow2"}));

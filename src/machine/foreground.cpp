@@ -11,6 +11,7 @@
 #include "host/descriptor.h"
 #include "machine/console_link.h"
 #include "machine/machine.h"
+#include "observe/log.h"
 
 namespace vireo::machine {
 namespace {
@@ -75,6 +76,8 @@ int run_foreground(MachineConfig const& config) {
   });
   link->reset();
   second_link.reset();
+  observe::log(observe::Level::info, "machine", "{} million guest instructions executed",
+               running.instructions_executed() / 1'000'000);
   if (!ending) return report(ending.error(), exit_failed);
   if (caught != 0) return 128 + caught;
   return *ending == Ending::reset ? exit_guest_reset : exit_power_off;

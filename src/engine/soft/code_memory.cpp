@@ -49,7 +49,8 @@ Result<> CodeMemory::grow(Newest& newest) {
     close(file);
     return fail(Errc::no_space, "no space for code memory");
   }
-  // SOUND: two fresh mappings of one private file, known to nobody else. Code is complete before its address is handed out.
+  // SOUND: two fresh mappings of one private file, known to nobody else. Code is complete before its address is
+  // handed out.
   auto* const writable = mmap(nullptr, chunk_size, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
   auto* const executable = mmap(nullptr, chunk_size, PROT_READ | PROT_EXEC, MAP_SHARED, file, 0);
   close(file);

@@ -10,8 +10,8 @@
 
 namespace vireo::engine::soft {
 
-/// Memory for generated host code: one memfd mapped twice, so that no mapping is ever both writable and executable. Grows
-/// chunk by chunk up to `limit` bytes; nothing is freed before the destructor. Thread-safe.
+/// Memory for generated host code: one memfd mapped twice, so that no mapping is ever both writable and
+/// executable. Grows chunk by chunk up to `limit` bytes; nothing is freed before the destructor. Thread-safe.
 class CodeMemory {
  public:
   explicit CodeMemory(std::size_t limit) : limit_{limit} {}
@@ -19,8 +19,8 @@ class CodeMemory {
   CodeMemory(CodeMemory const&) = delete;
   CodeMemory& operator=(CodeMemory const&) = delete;
 
-  /// Copies position-independent `code` in and returns its executable address, aligned to 32. Errors: no_space when the
-  /// limit is reached or the host refuses.
+  /// Copies position-independent `code` in and returns its executable address, aligned to 32. Errors: no_space
+  /// when the limit is reached or the host refuses.
   Result<u8 const*> add(ConstBytes code);
 
   /// Both views of `length` bytes (at most one chunk) that the caller rewrites himself.

@@ -12,8 +12,10 @@ using x86::Instruction;
 using x86::Operation;
 
 void require(Cpu const& cpu, Instruction const& insn) {
-  if (insn.prefixes.vex) require_avx(cpu);
-  else require_sse(cpu);
+  if (insn.prefixes.vex)
+    require_avx(cpu);
+  else
+    require_sse(cpu);
 }
 
 void ldmxcsr(Cpu& cpu, Instruction const& insn, void const*) {

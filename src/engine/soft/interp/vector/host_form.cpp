@@ -26,10 +26,13 @@ RawPrefixes raw_prefixes(Instruction const& insn) {
   std::size_t at{};
   for (; at < insn.length; at++) {
     auto const byte = insn.bytes[at];
-    if (byte == 0x66) raw.operand_size = true;
-    else if (byte == 0xf2 || byte == 0xf3) raw.repeat = byte;
+    if (byte == 0x66)
+      raw.operand_size = true;
+    else if (byte == 0xf2 || byte == 0xf3)
+      raw.repeat = byte;
     else if (byte != 0x26 && byte != 0x2e && byte != 0x36 && byte != 0x3e && byte != 0x64 && byte != 0x65 &&
-             byte != 0x67 && byte != 0xf0 && (byte & 0xf0) != 0x40) break;
+             byte != 0x67 && byte != 0xf0 && (byte & 0xf0) != 0x40)
+      break;
   }
   if (!insn.prefixes.vex) {
     raw.rex = insn.prefixes.rex & 0xf;
@@ -95,7 +98,8 @@ HostForm host_form(Instruction const& insn) {
   if (insn.prefixes.vex) {
     to.put(0xc4);
     to.put(static_cast<u8>((~(raw.rex << 5) & 0xe0) | insn.map));
-    to.put(static_cast<u8>(((raw.rex & rex_w) << 4) | ((~raw.vex_vvvv & 0xf) << 3) | (raw.vex_length ? 4 : 0) | raw.vex_pp));
+    to.put(static_cast<u8>(((raw.rex & rex_w) << 4) | ((~raw.vex_vvvv & 0xf) << 3) | (raw.vex_length ? 4 : 0) |
+                           raw.vex_pp));
   } else {
     if (raw.operand_size) to.put(0x66);
     if (raw.repeat != 0) to.put(raw.repeat);
@@ -108,7 +112,8 @@ HostForm host_form(Instruction const& insn) {
   if (insn.has_modrm) to.put(modrm);
   for (std::size_t i = insn.immediate_offset; i < insn.length; i++) {
     auto const last = code64 || row.operands[3].source != Source::is4_vector;
-    to.put(last ? insn.bytes[i] : static_cast<u8>(insn.bytes[i] & 0x7f));  // is4's bit 7 is ignored outside 64-bit mode
+    to.put(last ? insn.bytes[i]
+                : static_cast<u8>(insn.bytes[i] & 0x7f));  // is4's bit 7 is ignored outside 64-bit mode
   }
   return form;
 }

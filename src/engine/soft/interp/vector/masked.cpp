@@ -6,7 +6,8 @@
 #include "engine/soft/interp/vector/family.h"
 #include "engine/soft/interp/vector/x87_environment.h"
 
-// Instructions that touch memory element by element under a mask: no access, and so no fault, where the mask is clear.
+// Instructions that touch memory element by element under a mask: no access, and so no fault, where the mask is
+// clear.
 namespace vireo::engine::soft::vector {
 namespace {
 
@@ -63,7 +64,8 @@ void masked_store(Cpu& cpu, Instruction const& insn, void const*) {
   }
   for (std::size_t i = 0; i < count; i++) {
     if (!top_bit(mask, i, sizeof(T))) continue;
-    cpu.write<T>(insn.memory.segment, truncate(insn, offset + i * sizeof(T)), load_le<T>(&value[i * sizeof(T)]));
+    cpu.write<T>(insn.memory.segment, truncate(insn, offset + i * sizeof(T)),
+                 load_le<T>(&value[i * sizeof(T)]));
   }
 }
 
@@ -96,8 +98,10 @@ std::array<u8, 2> mask_operands(Instruction const& insn, x86::OperandKind kind) 
 }
 
 void maskmovdqu(Cpu& cpu, Instruction const& insn, void const*) {
-  if (insn.prefixes.vex) require_avx(cpu);
-  else require_sse(cpu);
+  if (insn.prefixes.vex)
+    require_avx(cpu);
+  else
+    require_sse(cpu);
   auto const [data, mask] = mask_operands(insn, x86::OperandKind::vector);
   auto const& state = cpu.state.extended;
   store_bytes(cpu, insn, state.xmm[data].bytes, state.xmm[mask].bytes, 16);
@@ -106,7 +110,9 @@ void maskmovdqu(Cpu& cpu, Instruction const& insn, void const*) {
 void maskmovq(Cpu& cpu, Instruction const& insn, void const*) {
   require_mmx(cpu);
   auto& state = cpu.state.extended;
-  auto const physical = [&](unsigned reg) -> u8 const* { return state.st[(reg - (state.fsw >> 11 & 7u)) & 7].bytes; };
+  auto const physical = [&](unsigned reg) -> u8 const* {
+    return state.st[(reg - (state.fsw >> 11 & 7u)) & 7].bytes;
+  };
   auto const [data, mask] = mask_operands(insn, x86::OperandKind::mmx);
   store_bytes(cpu, insn, physical(data), physical(mask), 8);
   set_top(state, 0);
@@ -121,15 +127,19 @@ struct Gather {
 };
 
 Gather gather_of(Instruction const& insn) {
-  auto gather = Gather{.destination = insn.operands[0].reg, .index = insn.memory.vector_index, .mask = insn.prefixes.vex_vvvv,
+  auto gather = Gather{.destination = insn.operands[0].reg,
+                       .index = insn.memory.vector_index,
+                       .mask = insn.prefixes.vex_vvvv,
                        .element = insn.prefixes.vex_w ? std::size_t{8} : std::size_t{4},
-                       .index_size = (insn.opcode & 1) != 0 ? std::size_t{8} : std::size_t{4}, .count = 0};
+                       .index_size = (insn.opcode & 1) != 0 ? std::size_t{8} : std::size_t{4},
+                       .count = 0};
   auto const length = insn.prefixes.vex_length != 0 ? std::size_t{32} : std::size_t{16};
   gather.count = length / std::max(gather.element, gather.index_size);
   return gather;
 }
 
-/// Elements are fetched from the lowest on; those before a fault are done, and the mask says so (SDM vol. 2, VGATHERDPS).
+/// Elements are fetched from the lowest on; those before a fault are done, and the mask says so (SDM vol. 2,
+/// VGATHERDPS).
 void gather_elements(Cpu& cpu, Instruction const& insn, void const*) {
   require_avx(cpu);
   auto const gather = gather_of(insn);
@@ -151,8 +161,10 @@ void gather_elements(Cpu& cpu, Instruction const& insn, void const*) {
       auto const index = gather.index_size == 8 ? load_le<i64>(from) : i64{load_le<i32>(from)};
       auto const offset = truncate(insn, base + static_cast<u64>(index) * insn.memory.scale);
       auto* const to = &result[i * gather.element];
-      if (gather.element == 8) store_le(to, cpu.read<u64>(insn.memory.segment, offset));
-      else store_le(to, cpu.read<u32>(insn.memory.segment, offset));
+      if (gather.element == 8)
+        store_le(to, cpu.read<u64>(insn.memory.segment, offset));
+      else
+        store_le(to, cpu.read<u32>(insn.memory.segment, offset));
       std::memset(&mask[i * gather.element], 0, gather.element);
     }
   } catch (Fault const&) {

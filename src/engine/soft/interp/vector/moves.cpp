@@ -17,13 +17,17 @@ struct Wide {
 
 template <bool vex>
 void require(Cpu const& cpu) {
-  if constexpr (vex) require_avx(cpu);
-  else require_sse(cpu);
+  if constexpr (vex)
+    require_avx(cpu);
+  else
+    require_sse(cpu);
 }
 
 // SOUND (all of these): the state's register images are 16 bytes each and 16-byte aligned within ExtendedState.
 __m128i* xmm(Cpu& cpu, u8 reg) { return reinterpret_cast<__m128i*>(cpu.state.extended.xmm[reg].bytes); }
-__m128i* ymm_high(Cpu& cpu, u8 reg) { return reinterpret_cast<__m128i*>(cpu.state.extended.ymm_high[reg].bytes); }
+__m128i* ymm_high(Cpu& cpu, u8 reg) {
+  return reinterpret_cast<__m128i*>(cpu.state.extended.ymm_high[reg].bytes);
+}
 static_assert(offsetof(ExtendedState, xmm) % 16 == 0 && offsetof(ExtendedState, ymm_high) % 16 == 0);
 
 template <bool vex>

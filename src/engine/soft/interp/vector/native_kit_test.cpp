@@ -15,8 +15,8 @@ namespace {
 constexpr u64 exchange_address{0x7f'0000};
 
 thread_local sigjmp_buf escape;
-thread_local volatile int caught_signal;
-thread_local volatile u32 caught_mxcsr;
+thread_local int volatile caught_signal;
+thread_local u32 volatile caught_mxcsr;
 
 void on_signal(int signal, siginfo_t*, void* context) {
   caught_signal = signal;
@@ -50,7 +50,7 @@ class NativeCode {
  public:
   NativeCode(u64 exchange, std::span<u8 const> instruction) : exchange_{exchange} {
     out_.bytes({0x53, 0x55, 0x41, 0x54, 0x41, 0x55, 0x41, 0x56, 0x41, 0x57});  // push rbx, rbp, r12 to r15
-    absolute({0x48, 0x0f, 0xae}, 1, extended(0));                             // fxrstor64
+    absolute({0x48, 0x0f, 0xae}, 1, extended(0));                              // fxrstor64
     for (u8 i = 0; i < 16; i++) high_half(i, 0x18, static_cast<u8>(((~i & 0xf) << 3) | 5));
     absolute({0xff}, 6, offsetof(Registers, rflags));  // push
     out_.bytes({0x9d});                                // popfq
@@ -90,7 +90,8 @@ class NativeCode {
 void* map_at(u64 address, std::size_t length) {
   // SOUND: a fixed place below the usual mappings; fails rather than replace anything.
   auto* const wanted = reinterpret_cast<void*>(address);
-  auto* const got = mmap(wanted, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+  auto* const got =
+      mmap(wanted, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
   if (got != wanted) throw std::runtime_error{"low memory for native runs is taken"};
   return got;
 }
@@ -132,7 +133,8 @@ Outcome NativeRunner::run(std::span<u8 const> instruction, Registers& registers)
   return outcome_of(caught_signal);
 }
 
-GuestRunner::GuestRunner() : machine{}, model{*x86::CpuidModel::create("host", 1)}, cpu{VcpuId{0}, machine, model} {
+GuestRunner::GuestRunner()
+    : machine{}, model{*x86::CpuidModel::create("host", 1)}, cpu{VcpuId{0}, machine, model} {
   enter_flat64(cpu, machine);
   cpu.state.cr4 |= x86::cr4_osxsave;
   cpu.state.cr0 |= x86::cr0_ne;

@@ -6,7 +6,8 @@
 
 namespace vireo::engine::soft::vector {
 
-/// Where the instruction's memory operand lies: at the same address in the guest and, for the native run, in this process.
+/// Where the instruction's memory operand lies: at the same address in the guest and, for the native run, in
+/// this process.
 inline constexpr u64 data_start{0x80'0000};
 inline constexpr u64 data_size{0x4000};
 

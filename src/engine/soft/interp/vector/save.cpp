@@ -55,8 +55,12 @@ static_assert(sizeof(Environment) == 24);
 void write_x87(Area const& area) {
   auto const& state = area.cpu.state.extended;
   auto const mask = area.long_pointers ? ~u64{} : u64{0xffffffff};
-  auto const environment = Environment{.fcw = state.fcw, .fsw = state.fsw, .ftw = state.ftw, .fop = state.fop,
-                                       .fip = state.fip & mask, .fdp = state.fdp & mask};
+  auto const environment = Environment{.fcw = state.fcw,
+                                       .fsw = state.fsw,
+                                       .ftw = state.ftw,
+                                       .fop = state.fop,
+                                       .fip = state.fip & mask,
+                                       .fdp = state.fdp & mask};
   area.write(0, &environment, sizeof environment);
   area.write(st_at, state.st, sizeof state.st);
 }
@@ -170,7 +174,8 @@ void save(Cpu& cpu, Instruction const& insn, void const*) {
     header[0] = (header[0] & ~requested) | (requested & in_use);
   }
   if ((saved & component_x87) != 0) write_x87(area);
-  auto const with_mxcsr = form == Form::compact ? saved & component_sse : requested & (component_sse | component_avx);
+  auto const with_mxcsr =
+      form == Form::compact ? saved & component_sse : requested & (component_sse | component_avx);
   if (with_mxcsr != 0) write_mxcsr(area);
   if ((saved & component_sse) != 0) area.write(xmm_at, state.xmm, 16 * area.registers);
   if ((saved & component_avx) != 0) area.write(avx_at, state.ymm_high, 16 * area.registers);
@@ -207,7 +212,8 @@ void xrstor(Cpu& cpu, Instruction const& insn, void const*) {
   auto const is_compact = (header[1] & compacted) != 0;
   auto const with_mxcsr = is_compact ? restored & component_sse : requested & (component_sse | component_avx);
   LegacyRegion region{};
-  if ((restored & (component_x87 | component_sse)) != 0 || with_mxcsr != 0) area.read(0, region.data(), region.size());
+  if ((restored & (component_x87 | component_sse)) != 0 || with_mxcsr != 0)
+    area.read(0, region.data(), region.size());
   std::array<u8, 256> high{};
   if ((restored & component_avx) != 0) area.read(avx_at, high.data(), 16 * area.registers);
   auto const mxcsr = with_mxcsr != 0 ? checked_mxcsr(region) : mxcsr_initial;
@@ -233,8 +239,8 @@ bool any_set(Registers const& registers) {
 
 u64 components_in_use(VcpuState const& vcpu) {
   auto const& state = vcpu.extended;
-  auto const x87_initial = state.fcw == ExtendedState{}.fcw && state.fsw == 0 && state.ftw == 0 && state.fop == 0 &&
-                           state.fip == 0 && state.fdp == 0 && !any_set(state.st);
+  auto const x87_initial = state.fcw == ExtendedState{}.fcw && state.fsw == 0 && state.ftw == 0 &&
+                           state.fop == 0 && state.fip == 0 && state.fdp == 0 && !any_set(state.st);
   auto in_use = u64{};
   if (!x87_initial) in_use |= component_x87;
   if (any_set(state.xmm)) in_use |= component_sse;

@@ -63,7 +63,8 @@ template <bool floats>
 
 /// MMX instructions leave the x87 pointers alone, whatever the host's FXSAVE says of them.
 struct KeptPointers {
-  explicit KeptPointers(ExtendedState& state) : state_{state}, fip_{state.fip}, fdp_{state.fdp}, fop_{state.fop} {}
+  explicit KeptPointers(ExtendedState& state)
+      : state_{state}, fip_{state.fip}, fdp_{state.fdp}, fop_{state.fop} {}
   ~KeptPointers() {
     state_.fip = fip_;
     state_.fdp = fdp_;
@@ -85,7 +86,8 @@ void execute(Cpu& cpu, Instruction const& insn, Thunk const& thunk) {
     if (thunk.alignment_mask != 0) require_alignment(cpu, segment, offset, thunk.alignment_mask);
     if constexpr (place == Place::load) {
       auto const* const memory = cpu.readable(segment, offset, size);
-      if (memory == nullptr) [[unlikely]] return run_on_copy<floats>(cpu, thunk, segment, offset, size);
+      if (memory == nullptr) [[unlikely]]
+        return run_on_copy<floats>(cpu, thunk, segment, offset, size);
       run<floats>(cpu, thunk, memory);
     } else {
       auto scratch = Scratch{};

@@ -26,7 +26,9 @@ constexpr auto extended_offset = offsetof(VcpuState, extended);
 constexpr auto mxcsr_offset = extended_offset + offsetof(ExtendedState, mxcsr);
 constexpr auto rflags_offset = offsetof(VcpuState, rflags);
 constexpr std::size_t xmm_offset(u8 reg) { return extended_offset + offsetof(ExtendedState, xmm) + 16u * reg; }
-constexpr std::size_t ymm_high_offset(u8 reg) { return extended_offset + offsetof(ExtendedState, ymm_high) + 16u * reg; }
+constexpr std::size_t ymm_high_offset(u8 reg) {
+  return extended_offset + offsetof(ExtendedState, ymm_high) + 16u * reg;
+}
 constexpr std::size_t gpr_offset(u8 reg) { return offsetof(VcpuState, gpr) + 8u * reg; }
 
 bool is_string_compare(Operation operation) {
@@ -39,12 +41,15 @@ bool reads_xmm0(Instruction const& insn) {
   return insn.operation == Operation::pblendvb || insn.operation == Operation::blendvps ||
          insn.operation == Operation::blendvpd || insn.operation == Operation::sha256rnds2;
 }
-bool writes_xmm0(Operation operation) { return operation == Operation::pcmpestrm || operation == Operation::pcmpistrm; }
+bool writes_xmm0(Operation operation) {
+  return operation == Operation::pcmpestrm || operation == Operation::pcmpistrm;
+}
 
 /// One thunk's code, put together from the instruction's operands.
 class ThunkWriter {
  public:
-  explicit ThunkWriter(Instruction const& insn) : insn_{insn}, row_{x86::row_of(insn)}, form_{host_form(insn)} {}
+  explicit ThunkWriter(Instruction const& insn)
+      : insn_{insn}, row_{x86::row_of(insn)}, form_{host_form(insn)} {}
 
   Assembler const& write() {
     collect();
@@ -88,20 +93,22 @@ class ThunkWriter {
     wide_ |= insn_.prefixes.vex && insn_.prefixes.vex_length != 0;
   }
 
-  /// The guest's MXCSR stays in the host's register from one thunk to the next: its flags do no harm to C++ code, and
-  /// the handler puts the control bits back where they are not the usual ones.
+  /// The guest's MXCSR stays in the host's register from one thunk to the next: its flags do no harm to C++
+  /// code, and the handler puts the control bits back where they are not the usual ones.
   void enter_mxcsr() {
-    out_.bytes({0x0f, 0xae, 0x5c, 0x24, 0xf8});          // stmxcsr [rsp - 8]
-    out_.extended({0x8b}, x86::rax, mxcsr_offset);       // mov eax, [state.mxcsr]
-    out_.bytes({0x3b, 0x44, 0x24, 0xf8, 0x74, 0x07});    // cmp eax, [rsp - 8]; je over the load
-    out_.extended({0x0f, 0xae}, 2, mxcsr_offset);        // ldmxcsr
+    out_.bytes({0x0f, 0xae, 0x5c, 0x24, 0xf8});        // stmxcsr [rsp - 8]
+    out_.extended({0x8b}, x86::rax, mxcsr_offset);     // mov eax, [state.mxcsr]
+    out_.bytes({0x3b, 0x44, 0x24, 0xf8, 0x74, 0x07});  // cmp eax, [rsp - 8]; je over the load
+    out_.extended({0x0f, 0xae}, 2, mxcsr_offset);      // ldmxcsr
   }
 
   void load_vectors() {
     for (u8 reg = 0; reg < 16; reg++) {
       if ((used_ & (1u << reg)) == 0) continue;
-      if (insn_.prefixes.vex) out_.vex_load_xmm(reg, xmm_offset(reg));
-      else out_.load_xmm(reg, xmm_offset(reg));
+      if (insn_.prefixes.vex)
+        out_.vex_load_xmm(reg, xmm_offset(reg));
+      else
+        out_.load_xmm(reg, xmm_offset(reg));
       if (wide_) out_.insert_high(reg, ymm_high_offset(reg));
     }
   }
@@ -203,10 +210,10 @@ bool host_has(x86::Feature feature) {
 u8 const* exception_exit() {
   static u8 const* const address = [] {
     auto out = Assembler{};
-    out.extended({0x0f, 0xae}, 3, mxcsr_offset);  // stmxcsr
-    out.bytes({0xdb, 0xe3});                      // fninit
+    out.extended({0x0f, 0xae}, 3, mxcsr_offset);                     // stmxcsr
+    out.bytes({0xdb, 0xe3});                                         // fninit
     if (host_has(x86::Feature::avx)) out.bytes({0xc5, 0xf8, 0x77});  // vzeroupper
-    out.bytes({0xb8, 1, 0, 0, 0, 0xc3});          // mov eax, 1; ret
+    out.bytes({0xb8, 1, 0, 0, 0, 0xc3});                             // mov eax, 1; ret
     auto const added = cache().slots.add(out.code());
     return added ? *added : nullptr;
   }();
@@ -220,7 +227,8 @@ void on_sigfpe(int, siginfo_t*, void* context) {
   // SOUND: only compared with the bounds of code memory.
   auto const* const at = reinterpret_cast<void const*>(rip);
   if (cache().memory.contains(at) || cache().slots.contains(at)) {
-    // SOUND: a thunk has nothing on the stack but its return address when its instruction runs, and RDI still holds the state.
+    // SOUND: a thunk has nothing on the stack but its return address when its instruction runs, and RDI still
+    // holds the state.
     rip = static_cast<greg_t>(reinterpret_cast<std::uintptr_t>(exception_exit()));
     return;
   }
@@ -242,8 +250,8 @@ bool uses_mxcsr(Instruction const& insn) {
   auto const opcode = insn.opcode;
   if (insn.map == 1) {
     return (opcode >= 0x2a && opcode <= 0x2f && opcode != 0x2b) || (opcode >= 0x51 && opcode <= 0x53) ||
-           (opcode >= 0x58 && opcode <= 0x5f) || opcode == 0x7c || opcode == 0x7d || opcode == 0xc2 || opcode == 0xd0 ||
-           opcode == 0xe6;
+           (opcode >= 0x58 && opcode <= 0x5f) || opcode == 0x7c || opcode == 0x7d || opcode == 0xc2 ||
+           opcode == 0xd0 || opcode == 0xe6;
   }
   if (insn.map == 2) return opcode == 0x13 || (opcode >= 0x96 && opcode <= 0xbf);
   return (opcode >= 0x08 && opcode <= 0x0b) || opcode == 0x1d || opcode == 0x40 || opcode == 0x41;
@@ -268,7 +276,8 @@ Thunk const* transient_thunk(Instruction const& insn) {
   auto writer = ThunkWriter{insn};
   auto const code = writer.write().code();
   std::memcpy(slot->writable, code.data(), code.size());
-  // SOUND: code written through another linear address needs a serializing instruction before it runs (SDM vol. 3, 8.1.3).
+  // SOUND: code written through another linear address needs a serializing instruction before it runs (SDM vol.
+  // 3, 8.1.3).
   u32 registers[4]{};
   __cpuid(0, registers[0], registers[1], registers[2], registers[3]);
   thunk = thunk_at(slot->executable, insn);

@@ -6,9 +6,9 @@
 
 namespace vireo::engine::soft::vector {
 
-/// A generated function: guest registers from the state into the same host registers, the instruction on the memory
-/// operand's bytes at `memory` (writable for instructions that store), changed registers back. Not zero: an unmasked SIMD floating-point exception came up; only
-/// the state's MXCSR flags have changed then.
+/// A generated function: guest registers from the state into the same host registers, the instruction on the
+/// memory operand's bytes at `memory` (writable for instructions that store), changed registers back. Not zero:
+/// an unmasked SIMD floating-point exception came up; only the state's MXCSR flags have changed then.
 using ThunkCode = int (*)(VcpuState*, void const* memory);
 
 struct Thunk {

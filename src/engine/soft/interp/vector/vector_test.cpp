@@ -236,7 +236,9 @@ TEST(X87, HostStackIsEmptyAfterwards) {
   auto guest = GuestRunner{};
   guest.step(fld1);
 
-  struct { u16 control, a, status, b, tags, rest[9]; } environment;
+  struct {
+    u16 control, a, status, b, tags, rest[9];
+  } environment;
   asm volatile("fnstenv %0" : "=m"(environment));
 
   EXPECT_EQ(environment.tags, 0xffff);
@@ -373,7 +375,8 @@ TEST(Thunk, IsSharedByInstructionsThatDifferInTheirAddressOnly) {
 TEST(Thunk, TransientOneRunsWithoutRoomInTheCache) {
   auto guest = GuestRunner{};
   auto insn = x86::Instruction{};
-  ASSERT_EQ(x86::decode(Code{0x66, 0x0f, 0xfe, 0xc1}, x86::CodeSize::bits64, true, insn), x86::DecodeStatus::ok);
+  ASSERT_EQ(x86::decode(Code{0x66, 0x0f, 0xfe, 0xc1}, x86::CodeSize::bits64, true, insn),
+            x86::DecodeStatus::ok);
   set_xmm(guest.cpu, 0, {1, 2, 3, 4});
   set_xmm(guest.cpu, 1, {1, 1, 1, 1});
 

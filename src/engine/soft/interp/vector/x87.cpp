@@ -7,8 +7,8 @@
 #include "engine/soft/interp/vector/x87_environment.h"
 #include "x86/table.h"
 
-// x87: arithmetic in thunks; what stores or loads control state, by hand. The thunk never meets a pending exception: those
-// are reported here, before.
+// x87: arithmetic in thunks; what stores or loads control state, by hand. The thunk never meets a pending
+// exception: those are reported here, before.
 namespace vireo::engine::soft::vector {
 namespace {
 
@@ -38,7 +38,8 @@ u64 instruction_offset(Cpu const& cpu, Instruction const& insn) {
 u16 fop_of(Instruction const& insn) { return static_cast<u16>((insn.opcode & 7) << 8 | insn.modrm); }
 
 /// Runs the thunk and puts the guest's own addresses where it has left the host's.
-void run(Cpu& cpu, Instruction const& insn, Thunk const& thunk, void const* memory, u64 data_offset, bool has_data) {
+void run(Cpu& cpu, Instruction const& insn, Thunk const& thunk, void const* memory, u64 data_offset,
+         bool has_data) {
   auto& state = cpu.state.extended;
   auto const before = Pointers{state.fip, state.fdp, state.fop};
   state.mxcsr &= 0xffff;  // a forged snapshot must not fault in FXRSTOR
@@ -47,7 +48,8 @@ void run(Cpu& cpu, Instruction const& insn, Thunk const& thunk, void const* memo
   auto const counts = state.fip != before.fip;  // FIP moved: not a control instruction
   state.fip = counts ? instruction_offset(cpu, insn) : before.fip;
   state.fdp = counts && has_data ? data_offset : before.fdp;
-  state.fop = counts && x87_exception_pending(state) ? fop_of(insn) : before.fop;  // as processors since the Pentium 4
+  state.fop =
+      counts && x87_exception_pending(state) ? fop_of(insn) : before.fop;  // as processors since the Pentium 4
 }
 
 void on_registers(Cpu& cpu, Instruction const& insn, void const* extra) {
@@ -60,9 +62,12 @@ void on_load(Cpu& cpu, Instruction const& insn, void const* extra) {
   auto const offset = cpu.effective_address(insn);
   alignas(16) std::byte bytes[16];
   auto const size = x87_memory_size(insn);
-  if (size == 4) store_le(bytes, cpu.read<u32>(insn.memory.segment, offset));
-  else if (size == 8) store_le(bytes, cpu.read<u64>(insn.memory.segment, offset));
-  else cpu.read_bytes(insn.memory.segment, offset, bytes, size);
+  if (size == 4)
+    store_le(bytes, cpu.read<u32>(insn.memory.segment, offset));
+  else if (size == 8)
+    store_le(bytes, cpu.read<u64>(insn.memory.segment, offset));
+  else
+    cpu.read_bytes(insn.memory.segment, offset, bytes, size);
   run(cpu, insn, *static_cast<Thunk const*>(extra), bytes, offset, true);
 }
 
@@ -128,8 +133,10 @@ void fnstcw(Cpu& cpu, Instruction const& insn, void const*) {
 
 void fnstsw(Cpu& cpu, Instruction const& insn, void const*) {
   require_x87(cpu);
-  if (insn.operands[0].kind == OperandKind::gpr) cpu.set_gpr<u16>(x86::rax, cpu.state.extended.fsw);
-  else cpu.write<u16>(insn.memory.segment, cpu.effective_address(insn), cpu.state.extended.fsw);
+  if (insn.operands[0].kind == OperandKind::gpr)
+    cpu.set_gpr<u16>(x86::rax, cpu.state.extended.fsw);
+  else
+    cpu.write<u16>(insn.memory.segment, cpu.effective_address(insn), cpu.state.extended.fsw);
 }
 
 }  // namespace

@@ -49,14 +49,18 @@ struct Layout {
   bool protected_mode;  // selectors beside offsets; else linear addresses
   std::size_t size() const { return wide ? 28 : 14; }
 };
-Layout layout_of(Cpu const& cpu, Instruction const& insn) { return {insn.operand_size != 2, cpu.protected_mode()}; }
+Layout layout_of(Cpu const& cpu, Instruction const& insn) {
+  return {insn.operand_size != 2, cpu.protected_mode()};
+}
 
 using Buffer = std::array<u8, 28 + register_bytes>;
 
 /// A field by number: 16 bits each in the short layout, 32 in the long one with the upper half of `filler`.
 void put(Buffer& buffer, Layout layout, std::size_t number, u32 value, u32 filler = 0) {
-  if (layout.wide) store_le<u32>(&buffer[number * 4], value | filler);
-  else store_le<u16>(&buffer[number * 2], static_cast<u16>(value));
+  if (layout.wide)
+    store_le<u32>(&buffer[number * 4], value | filler);
+  else
+    store_le<u16>(&buffer[number * 2], static_cast<u16>(value));
 }
 u32 get(Buffer const& buffer, Layout layout, std::size_t number) {
   return layout.wide ? load_le<u32>(&buffer[number * 4]) : load_le<u16>(&buffer[number * 2]);
@@ -129,7 +133,8 @@ void fnsave(Cpu& cpu, Instruction const& insn, void const*) {
   auto& state = cpu.state.extended;
   write_environment(state, layout, buffer);
   for (std::size_t i = 0; i < 8; i++) std::memcpy(&buffer[layout.size() + 10 * i], state.st[i].bytes, 10);
-  cpu.write_bytes(insn.memory.segment, cpu.effective_address(insn), buffer.data(), layout.size() + register_bytes);
+  cpu.write_bytes(insn.memory.segment, cpu.effective_address(insn), buffer.data(),
+                  layout.size() + register_bytes);
   reset_control(state);
 }
 
@@ -138,7 +143,8 @@ void frstor(Cpu& cpu, Instruction const& insn, void const*) {
   require_no_x87_exception(cpu);
   auto const layout = layout_of(cpu, insn);
   auto buffer = Buffer{};
-  cpu.read_bytes(insn.memory.segment, cpu.effective_address(insn), buffer.data(), layout.size() + register_bytes);
+  cpu.read_bytes(insn.memory.segment, cpu.effective_address(insn), buffer.data(),
+                 layout.size() + register_bytes);
   auto& state = cpu.state.extended;
   read_environment(state, layout, buffer);
   for (std::size_t i = 0; i < 8; i++) {

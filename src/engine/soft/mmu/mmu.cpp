@@ -12,6 +12,15 @@ constexpr u64 page_mask{~u64{0xfff}};
 constexpr u16 last_generation{0xfff};
 constexpr u64 large_page{2 * MiB};
 constexpr u64 cr3_pcid{0xfff};
+
+template <std::size_t words>
+void set_bit(std::array<u64, words>& bits, u64 number) {
+  bits[number / 64 % words] |= u64{1} << number % 64;
+}
+template <std::size_t words>
+bool test_bit(std::array<u64, words> const& bits, u64 number) {
+  return bits[number / 64 % words] >> number % 64 & 1;
+}
 }  // namespace
 
 Mmu::Mmu(memory::GuestMemory& memory, u8 physical_address_bits, bool gigabyte_pages)
@@ -89,8 +98,11 @@ void Mmu::enter(Space& space) {
 
 void Mmu::flush_all() {
   global_stamp_ = ++last_stamp_;
-  large_pages_.fill(0);
-  gigabyte_page_seen_ = false;
+  if (any_large_page_) {
+    large_pages_.fill(0);
+    gigabyte_pages_seen_.fill(0);
+    any_large_page_ = false;
+  }
   region_ = {};
   flush_non_global();
 }
@@ -109,9 +121,8 @@ void Mmu::flush_pcid(u16 pcid) {
 }
 
 void Mmu::flush_page(u64 linear) {
-  auto const bit = linear / large_page % 4096;
-  if (gigabyte_page_seen_) return flush_all();
-  if (!(large_pages_[bit / 64] >> bit % 64 & 1)) return drop_page(linear);
+  if (test_bit(gigabyte_pages_seen_, linear / GiB)) return flush_all();
+  if (!test_bit(large_pages_, linear / large_page)) return drop_page(linear);
   auto const span = mode_.format == PagingMode::Format::two_level ? 2 * large_page : large_page;
   auto const start = align_down(linear, span);
   for (auto offset = u64{}; offset < span; offset += page_size) drop_page(start + offset);
@@ -132,11 +143,10 @@ void Mmu::drop_page(u64 linear) {
 }
 
 void Mmu::note_large_page(u64 linear, u64 size) {
-  if (size > 4 * MiB) gigabyte_page_seen_ = true;
-  auto const span = std::min(size, 4 * MiB);
-  for (auto at = align_down(linear, span); at < align_down(linear, span) + span; at += large_page) {
-    auto const bit = at / large_page % 4096;
-    large_pages_[bit / 64] |= u64{1} << bit % 64;
+  any_large_page_ = true;
+  if (size == GiB) return set_bit(gigabyte_pages_seen_, linear / GiB);
+  for (auto offset = u64{}; offset < size; offset += large_page) {
+    set_bit(large_pages_, (align_down(linear, size) + offset) / large_page);
   }
 }
 
@@ -191,8 +201,8 @@ Mmu::Cached& Mmu::insert(Cached const& cached) {
 void Mmu::fill(u64 linear, Rights rights, Cached const& cached) {
   if (cached.host == nullptr) return;
   auto const tag_here = tag(linear);
-  auto const may = [&](Access access) { return permits(cached.flags, access, rights); };
-  auto const stores = (cached.flags & dirty) && (cached.flags & host_writable) && may(Access::write);
+  auto const may = [&](Access access) { return permits(cached.flags(), access, rights); };
+  auto const stores = (cached.flags() & dirty) && (cached.flags() & host_writable) && may(Access::write);
   tables_[static_cast<u8>(rights)].entries[(linear >> 12) & (table_entries - 1)] = {
       .read = may(Access::read) ? tag_here : 0,
       .write = stores ? tag_here : 0,
@@ -203,28 +213,27 @@ void Mmu::fill(u64 linear, Rights rights, Cached const& cached) {
 
 Mmu::Translation Mmu::translate(u64 linear, Access access, Rights rights) {
   auto const* cached = find_cached(linear);
-  auto const usable = cached != nullptr && permits(cached->flags, access, rights) &&
-                      (access != Access::write || (cached->flags & dirty));
+  auto const usable = cached != nullptr && permits(cached->flags(), access, rights) &&
+                      (access != Access::write || (cached->flags() & dirty));
   if (!usable) {
     auto walked = mode_.format == PagingMode::Format::two_level ? walk<u32>(linear, access, rights)
                                                                 : walk<u64>(linear, access, rights);
-    walked.stamp = walked.flags & global ? global_stamp_ : space_->stamp;
-    walked.host = host(walked.physical, false);
-    if (host(walked.physical, true) != nullptr) walked.flags |= host_writable;
+    walked.stamp = walked.flags() & global ? global_stamp_ : space_->stamp;
+    walked.host = host(walked.physical(), false);
+    if (host(walked.physical(), true) != nullptr) walked.physical_and_flags |= host_writable;
     cached = &insert(walked);
   }
   fill(linear, rights, *cached);
-  auto const reachable = cached->host != nullptr && (access != Access::write || (cached->flags & host_writable));
+  auto const reachable = cached->host != nullptr && (access != Access::write || (cached->flags() & host_writable));
   auto const offset = linear & ~page_mask;
-  return {.physical = cached->physical + offset, .host = reachable ? cached->host + offset : nullptr};
+  return {.physical = cached->physical() + offset, .host = reachable ? cached->host + offset : nullptr};
 }
 
 template <typename PageTableEntry>
 Mmu::Cached Mmu::walk(u64 linear, Access access, Rights rights) {
   auto cached = Cached{.page = linear & page_mask};
   if (mode_.format == PagingMode::Format::none) {
-    cached.physical = linear & page_mask;
-    cached.flags = writable | user | dirty;
+    cached.physical_and_flags = (linear & page_mask) | writable | user | dirty;
     return cached;
   }
   auto const format = PageTableFormat<PageTableEntry>{mode_, physical_address_bits_, gigabyte_pages_};
@@ -276,8 +285,7 @@ Mmu::Cached Mmu::walk(u64 linear, Access access, Rights rights) {
     if ((leaf & page_dirty) || access == Access::write) flags |= dirty;
     auto const size = format.page_bytes(level);
     if (size > page_size) note_large_page(linear, size);
-    cached.physical = format.frame(leaf, level) + (linear & (size - 1) & page_mask);
-    cached.flags = flags;
+    cached.physical_and_flags = (format.frame(leaf, level) + (linear & (size - 1) & page_mask)) | flags;
     return cached;
   }
 }

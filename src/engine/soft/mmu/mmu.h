@@ -87,10 +87,13 @@ class Mmu {
   struct Cached {  // second level
     u64 page{~u64{}};
     u64 stamp{};
-    u64 physical{};
     std::byte* host{};
-    u32 flags{};
+    u64 physical_and_flags{};  // Flag bits lie below the page number
+
+    u64 physical() const { return physical_and_flags & ~u64{0xfff}; }
+    u32 flags() const { return physical_and_flags & 0xfff; }
   };
+  static_assert(sizeof(Cached) == 32);
   static constexpr u32 sets{2048}, ways{4};
   struct Space {  // an address space whose translations may still be cached
     u16 pcid{};
@@ -131,8 +134,11 @@ class Mmu {
   u16 last_generation_{};
   u64 root_{};
   std::array<u64, 4> pdpte_{};
-  std::array<u64, 64> large_pages_{};  // a bit per 2 MiB of linear address, hashed: may hold a large page
-  bool gigabyte_page_seen_{};
+  // A bit per 2 MiB and per 1 GiB of linear address, hashed: there may be a large page.
+  static constexpr u64 large_bits{65536}, gigabyte_bits{4096};
+  std::array<u64, large_bits / 64> large_pages_{};
+  std::array<u64, gigabyte_bits / 64> gigabyte_pages_seen_{};
+  bool any_large_page_{};
   memory::GuestMemory::Region region_{};  // where the last lookup was
 };
 

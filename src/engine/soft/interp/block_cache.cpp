@@ -4,11 +4,11 @@
 
 namespace vireo::engine::soft {
 
-BlockCache::BlockCache() : front_(front_entries), buckets_(buckets) {}
+BlockCache::BlockCache() : front_(front_entries), buckets_(buckets) { forget_all(); }
 BlockCache::~BlockCache() = default;
 
 Block* BlockCache::find(u64 key) {
-  for (auto* block = buckets_[bucket(key)]; block != nullptr; block = block->next) {
+  for (auto* block = buckets_[bucket(key)]; block != nullptr; block = block->chain) {
     if (block->key == key) return block;
   }
   return nullptr;
@@ -16,17 +16,20 @@ Block* BlockCache::find(u64 key) {
 
 void BlockCache::insert(Block* block) {
   auto** at = &buckets_[bucket(block->key)];
-  block->next = *at;
-  while (*at != nullptr && (*at)->key != block->key) at = &(*at)->next;
+  block->chain = *at;
+  while (*at != nullptr && (*at)->key != block->key) at = &(*at)->chain;
   if (*at != nullptr) {  // an older version of the same code
     auto* const old = *at;
-    *at = old->next;
-    if (block->next == old) block->next = old->next;
+    *at = old->chain;
+    old->key = ~u64{};  // links to it find nothing
+    if (block->chain == old) block->chain = old->chain;
   }
   buckets_[bucket(block->key)] = block;
 }
 
 void BlockCache::forget_all() {
+  none_.key = ~u64{};
+  none_.links[0] = none_.links[1] = &none_;
   std::ranges::fill(front_, FrontEntry{});
   std::ranges::fill(buckets_, nullptr);
   chunks_.clear();

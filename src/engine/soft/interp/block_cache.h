@@ -37,37 +37,53 @@ struct Step {
 static_assert(sizeof(Step) == 32);
 
 /// Straight-line code within one page, decoded. It keeps the bytes it was made from, and is valid while memory still holds
-/// them: stores by this vCPU, other vCPUs and devices need not be tracked.
-struct Block {
+/// them: stores by this vCPU, other vCPUs and devices need not be tracked. Its steps follow it in memory.
+struct alignas(64) Block {
   static constexpr u32 max_steps{32};
+  static constexpr u32 inline_bytes{20};
 
   u64 key{};
-  Block* next{};         // in the hash chain
+  Block* links[2]{};     // where it went before: candidates to be checked by their keys
+  Block* chain{};        // in the hash table
   u16 byte_count{};
   u16 step_count{};      // without the step that ends a block which no branch ends
+  u16 bytes_offset{};    // of the copied bytes, from the block's start
   bool special{};        // may leave the vCPU in another mode, address space, activity or interrupt state
-  Step* steps{};         // step_count + 1
-  u8* bytes{};           // byte_count, copied
+  u8 first_bytes[inline_bytes]{};
+
+  // SOUND: BlockCache and UncachedBlock place step_count + 1 steps behind the block.
+  Step* steps() { return reinterpret_cast<Step*>(this + 1); }
+  Step const* steps() const { return reinterpret_cast<Step const*>(this + 1); }
+  // SOUND: bytes_offset is within the block's storage.
+  u8* bytes() { return reinterpret_cast<u8*>(this) + bytes_offset; }
+  u8 const* bytes() const { return reinterpret_cast<u8 const*>(this) + bytes_offset; }
 
   /// `host` holds the current bytes.
   bool unchanged(u8 const* host) const;
 };
+static_assert(sizeof(Block) == 64);
+
+/// The one instruction that is not cached.
+struct UncachedBlock {
+  Block block;
+  Step steps[2];
+  GenericInstruction instruction;
+};
 
 inline bool Block::unchanged(u8 const* host) const {
-  auto const differs = [&]<typename T>(T, u32 at) { return load_le<T>(host + at) != load_le<T>(bytes + at); };
+  auto const* const copy = bytes();
+  auto const differs = [&]<typename T>(T, u32 at) { return load_le<T>(host + at) ^ load_le<T>(copy + at); };
   auto const count = u32{byte_count};
   // SOUND: reads lie within byte_count of either side. Another vCPU may write meanwhile: then old or new bytes are seen,
   // as a processor that has already fetched may do (SDM vol. 3, 9.1.3).
   if (count >= 8) {
     auto difference = differs(u64{}, count - 8);
-    for (auto at = 0u; at + 8 <= count; at += 8) difference |= differs(u64{}, at);
-    return !difference;
+    for (auto at = 0u; at + 8 < count; at += 8) difference |= differs(u64{}, at);
+    return difference == 0;
   }
-  if (count >= 4) return !differs(u32{}, 0) && !differs(u32{}, count - 4);
-  for (auto at = 0u; at < count; ++at) {
-    if (host[at] != bytes[at]) return false;
-  }
-  return true;
+  if (count >= 4) return (differs(u32{}, 0) | differs(u32{}, count - 4)) == 0;
+  if (count >= 2) return (differs(u16{}, 0) | differs(u16{}, count - 2)) == 0;
+  return host[0] == copy[0];
 }
 
 /// Blocks by host address and mode. Used by one vCPU's thread.
@@ -84,6 +100,8 @@ class BlockCache {
   static constexpr u32 front_entries{16384};
   FrontEntry& front(u64 key) { return front_[(key ^ key >> 14) & (front_entries - 1)]; }
 
+  /// The block that stands for none: links lead here at first.
+  Block* none() { return &none_; }
   Block* find(u64 key);
   void insert(Block* block);
   void forget_all();
@@ -98,6 +116,7 @@ class BlockCache {
   static constexpr std::size_t max_bytes{128 << 20};
   static u32 bucket(u64 key) { return static_cast<u32>((key ^ key >> 17) & (buckets - 1)); }
 
+  Block none_{};
   std::vector<FrontEntry> front_;
   std::vector<Block*> buckets_;
   std::vector<std::unique_ptr<std::byte[]>> chunks_;

@@ -110,20 +110,23 @@ Block* make_block(Cpu const& cpu, BlockCache& cache, u8 const* code, u32 length,
 
   steps[count].function = end_of_block;
   steps[count].end = static_cast<u16>(at);
-  auto* const block = new (cache.allocate(sizeof(Block))) Block{};
+  auto const steps_bytes = (count + 1) * sizeof(Step);
+  auto const fits = at <= Block::inline_bytes;
+  auto* const block = new (cache.allocate(sizeof(Block) + steps_bytes + (fits ? 0 : at))) Block{};
   block->key = key;
+  block->links[0] = block->links[1] = cache.none();
   block->byte_count = static_cast<u16>(at);
   block->step_count = static_cast<u16>(count);
+  block->bytes_offset = static_cast<u16>(fits ? offsetof(Block, first_bytes) : sizeof(Block) + steps_bytes);
   block->special = special;
-  // SOUND: Step is trivially copyable; the storage is aligned to 64 bytes and as long.
-  block->steps = static_cast<Step*>(cache.allocate((count + 1) * sizeof(Step)));
-  std::memcpy(static_cast<void*>(block->steps), steps.data(), (count + 1) * sizeof(Step));
-  block->bytes = static_cast<u8*>(cache.allocate(at));
-  std::memcpy(block->bytes, code, at);
+  // SOUND: Step is trivially copyable and the storage has room for the steps and the bytes.
+  std::memcpy(static_cast<void*>(block->steps()), steps.data(), steps_bytes);
+  std::memcpy(block->bytes(), code, at);
   return block;
 }
 
-void make_uncached(Cpu& cpu, u64 linear, Block& block, GenericInstruction& storage) {
+void make_uncached(Cpu& cpu, u64 linear, UncachedBlock& into) {
+  auto& [block, steps, storage] = into;
   auto bytes = std::array<u8, 15>{};
   auto& insn = storage.instruction;
   auto count = 0u;
@@ -147,17 +150,18 @@ void make_uncached(Cpu& cpu, u64 linear, Block& block, GenericInstruction& stora
   block.byte_count = insn.length;
   block.step_count = 1;
   block.special = storage.lowered.ends_block;
-  block.bytes = insn.bytes.data();
-  block.steps[0] = {.function = storage.lowered.ends_block ? generic_last : generic_next,
+  std::memcpy(block.first_bytes, insn.bytes.data(), insn.length);
+  block.bytes_offset = offsetof(Block, first_bytes);
+  steps[0] = {.function = storage.lowered.ends_block ? generic_last : generic_next,
                     .generic = &storage,
                     .end = insn.length,
                     .length = insn.length};
-  block.steps[1] = {.function = end_of_block, .immediate = 0, .end = insn.length};
+  steps[1] = {.function = end_of_block, .immediate = 0, .end = insn.length};
 }
 
 u32 step_at(Block const& block, u64 offset) {
   for (auto i = 0u; i < block.step_count; ++i) {
-    if (block.steps[i].end == offset) return i;
+    if (block.steps()[i].end == offset) return i;
   }
   return block.step_count - 1u;
 }

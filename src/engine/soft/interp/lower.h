@@ -15,7 +15,7 @@ enum class BlockShape : u8 { many, single };
 Block* make_block(Cpu const& cpu, BlockCache& cache, u8 const* code, u32 length, u64 key, BlockShape shape);
 
 /// Decodes one instruction that crosses a page or lies in device memory, afresh each time. May throw Fault.
-void make_uncached(Cpu& cpu, u64 linear, Block& block, GenericInstruction& storage);
+void make_uncached(Cpu& cpu, u64 linear, UncachedBlock& into);
 
 /// A quicker function than the generic one, for the most frequent instructions (fast_*.cpp).
 bool lower_fast(x86::Instruction const& insn, Step& step);

@@ -30,16 +30,13 @@ u64 address_of(u8 const* host) {
 
 struct Interpreter::Cache {
   BlockCache blocks;
-  // The instruction that is not cached (make_uncached).
-  Block uncached{};
-  Step uncached_steps[2]{};
-  GenericInstruction uncached_instruction{};
+  UncachedBlock uncached{};
   // What is executing, for the way back from a Fault.
   Block* current{};
   u64 current_rip{};
   u8 const* found_at{};  // where look_up's block lies; null for the uncached instruction
 
-  Cache() { uncached.steps = uncached_steps; }
+  Cache() { uncached.block.links[0] = uncached.block.links[1] = blocks.none(); }
 
   Block* look_up(Cpu& cpu, u64 linear, u64 mode, BlockShape shape);
   void execute(Cpu& cpu, Block& block);
@@ -73,8 +70,8 @@ struct Interpreter::Cache {
       return block;
     }
   }
-  make_uncached(cpu, linear, uncached, uncached_instruction);
-  return &uncached;
+  make_uncached(cpu, linear, uncached);
+  return &uncached.block;
 }
 
 inline void Interpreter::Cache::execute(Cpu& cpu, Block& block) {
@@ -82,7 +79,7 @@ inline void Interpreter::Cache::execute(Cpu& cpu, Block& block) {
   current = &block;
   current_rip = rip;
   cpu.code_written = false;
-  block.steps->function(cpu, block.steps, rip);
+  block.steps()->function(cpu, block.steps(), rip);
   cpu.instructions += block.step_count;
   if (cpu.code_written) [[unlikely]] {
     // Left early, unless the last instruction wrote. A branch went past the end: then all were executed.
@@ -100,17 +97,33 @@ void Interpreter::Cache::run_blocks(Cpu& cpu, u32& blocks_left) {
   auto const base = code64 ? 0 : cpu.state.cs().base;
   auto const limit = code64 ? 0 : u64{cpu.state.cs().limit};
   auto const traces = (trace() & trace_blocks) != 0;
+  // The page of the last block. It stays mapped here: only a special block can flush the TLB, and that ends this loop.
+  auto page = ~u64{};
+  auto addend = u64{};
+  auto* previous = blocks.none();
   while (blocks_left > 0) {
     if (cpu.attention.load(std::memory_order_relaxed) != 0) [[unlikely]] return;
     auto const rip = cpu.state.rip;
     auto const linear = code64 ? rip : static_cast<u32>(base + rip);
-    auto const& entry = cpu.mmu.entry(rights, linear);
-    // SOUND: used only when the tag says that this page lies in guest memory.
-    auto const* host = reinterpret_cast<u8 const*>(linear + entry.addend);
-    auto const& front = blocks.front(address_of(host) | mode);
-    auto* block = front.block;
-    if (entry.execute != cpu.mmu.tag(linear) || front.key != (address_of(host) | mode) || !block->unchanged(host))
-        [[unlikely]] {
+    if ((linear & ~(page_size - 1)) != page) [[unlikely]] {
+      auto const& entry = cpu.mmu.entry(rights, linear);
+      auto const mapped = entry.execute == cpu.mmu.tag(linear);
+      page = mapped ? linear & ~(page_size - 1) : ~u64{};
+      addend = mapped ? entry.addend : 0;
+    }
+    // SOUND: used only when the page is mapped, in guest memory.
+    auto const* host = reinterpret_cast<u8 const*>(linear + addend);
+    auto const key = address_of(host) | mode;
+    auto* block = previous->links[0];
+    if (block->key != key) {
+      block = previous->links[1];
+      if (block->key != key) [[unlikely]] {
+        auto const& front = blocks.front(key);
+        block = front.key == key ? front.block : blocks.none();
+        previous->links[previous->links[0] != blocks.none()] = block;
+      }
+    }
+    if (page == ~u64{} || block == blocks.none() || !block->unchanged(host)) [[unlikely]] {
       block = look_up(cpu, linear, mode, BlockShape::many);
       host = found_at;
     }
@@ -119,10 +132,11 @@ void Interpreter::Cache::run_blocks(Cpu& cpu, u32& blocks_left) {
       --blocks_left;
       return run_one(cpu);
     }
-    if (traces) [[unlikely]] trace_block(cpu, rip, block->bytes, *block);
+    if (traces) [[unlikely]] trace_block(cpu, rip, block->bytes(), *block);
     execute(cpu, *block);
     --blocks_left;
     if (block->special) return;
+    previous = block;
   }
 }
 
@@ -134,7 +148,7 @@ void Interpreter::Cache::run_one(Cpu& cpu) {
   current = block;
   current_rip = rip;
   if (!cpu.code64() && rip + block->byte_count - 1 > cpu.state.cs().limit) raise_gp();
-  if (trace() & trace_blocks) trace_block(cpu, rip, block->bytes, *block);
+  if (trace() & trace_blocks) trace_block(cpu, rip, block->bytes(), *block);
   auto const stepping = (cpu.state.rflags & x86::flag_tf) != 0;
   cpu.state.interrupt_shadow = false;
   cpu.state.rflags &= ~u64{x86::flag_rf};
@@ -151,7 +165,7 @@ bool Interpreter::Cache::deliver(Cpu& cpu, Fault const& fault) {
   if (current != nullptr) {
     auto const index = step_at(*current, cpu.state.rip - current_rip);
     cpu.instructions += index;
-    cpu.state.rip -= current->steps[index].length;
+    cpu.state.rip -= current->steps()[index].length;
   }
   current = nullptr;
   if (trace() & trace_exceptions) trace_exception(cpu, fault);

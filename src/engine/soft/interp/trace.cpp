@@ -49,7 +49,7 @@ void trace_block(Cpu const& cpu, u64 rip, u8 const* code, Block const& block) {
   auto text = trace() & trace_registers ? registers_text(cpu.state) : std::string{};
   auto at = 0u;
   for (auto i = 0u; i < block.step_count; ++i) {
-    auto const length = block.steps[i].length;
+    auto const length = block.steps()[i].length;
     text += fmt::format("[{}] {}\n", cpu.id().value, instruction_text(cpu, rip + at, code + at, length));
     at += length;
   }

@@ -1,0 +1,79 @@
+"""What `vireo run` says and returns, on a pseudo-terminal and in a pipe."""
+import signal
+import subprocess
+import tempfile
+import termios
+import unittest
+
+import guest
+
+
+def run(*arguments, **options):
+    return subprocess.run([guest.VIREO, *arguments], capture_output=True, text=True, timeout=300,
+                          stdin=subprocess.DEVNULL, env=guest.environment(), **options)
+
+
+class CommandLine(unittest.TestCase):
+    def refuses(self, arguments, pattern):
+        result = run("run", *arguments)
+        self.assertEqual(result.returncode, 2, result.stderr)
+        self.assertRegex(result.stderr, pattern)
+        self.assertEqual(result.stderr.count("\n"), 1, result.stderr)
+
+    def test_bad_configurations_are_refused_in_one_line(self):
+        kernel = ["--kernel", guest.kernel("cloud"), "--net", "none"]
+        self.refuses(["--kernel", "/missing"], "kernel: /missing.*No such file")
+        self.refuses([*kernel, "--memory", "lots"], "--memory: 'lots' is not a size")
+        self.refuses([*kernel, "--memory", "64M"], "give the machine more")
+        self.refuses([*kernel, "--cpus", "0"], "cpus: 0 is not within")
+        self.refuses([*kernel, "--engine", "kvm"], "'kvm' is not built yet")
+        self.refuses([*kernel, "--disk", "/missing.raw"], "disk0: .*missing.raw")
+        self.refuses([*kernel, "--cups", "2"], "did you mean '--cpus'")
+        self.refuses(["--net", "none"], "nothing to boot")
+
+    def test_two_machines_never_write_one_image(self):
+        with tempfile.NamedTemporaryFile(suffix=".raw") as disk:
+            disk.truncate(1 << 20)
+            with guest.boot_kernel("cloud", "--disk", disk.name, append="vireo.shell") as console:
+                console.expect("VIREO-INIT-OK")
+                self.refuses(["--kernel", guest.kernel("cloud"), "--net", "none", "--disk", disk.name], "disk0: .*in use")
+
+    def test_dry_run_prints_a_spec_that_gives_the_same_machine(self):
+        first = run("run", "--kernel", "k", "--cpus", "3", "--disk", "d.raw,readonly", "--no-reboot", "--dry-run")
+        with tempfile.NamedTemporaryFile("w", suffix=".yaml") as spec:
+            spec.write(first.stdout)
+            spec.flush()
+            second = run("run", "--spec", spec.name, "--dry-run")
+        self.assertEqual(first.returncode, 0, first.stderr)
+        self.assertIn("cpus: 3", first.stdout)
+        self.assertEqual(first.stdout, second.stdout)
+
+    def test_the_guest_runs_in_a_pipe(self):
+        result = run("run", "--kernel", guest.kernel("cloud"), "--initrd", guest.INITRAMFS, "--append", "console=ttyS0",
+                     "--net", "none")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("VIREO-POWER-OFF", result.stdout)
+
+    def test_escape_q_ends_the_machine_and_restores_the_terminal(self):
+        with guest.boot_kernel("cloud", append="vireo.shell") as console:
+            before = termios.tcgetattr(console.master)
+            console.expect("VIREO-INIT-OK")
+            console.send("\x1d?")
+            console.expect("q quit")
+            console.send("\x1dq")
+            self.assertEqual(console.wait(), 0)
+            self.assertEqual(termios.tcgetattr(console.master), before)
+
+    def test_interrupt_ends_with_130_and_reset_with_3(self):
+        with guest.boot_kernel("cloud", append="vireo.shell") as console:
+            console.expect("VIREO-INIT-OK")
+            console.process.send_signal(signal.SIGINT)
+            self.assertEqual(console.wait(), 130)
+        with guest.boot_kernel("cloud", append="vireo.shell") as console:
+            console.expect("VIREO-INIT-OK")
+            console.send("\x1dr")
+            self.assertEqual(console.wait(), 3)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -28,7 +28,7 @@ class CommandLine(unittest.TestCase):
         self.refuses([*kernel, "--cpus", "0"], "cpus: 0 is not within")
         self.refuses([*kernel, "--engine", "kvm"], "'kvm' is not built yet")
         self.refuses([*kernel, "--disk", "/missing.raw"], "disk0: .*missing.raw")
-        self.refuses([*kernel, "--cups", "2"], "did you mean '--cpus'")
+        self.refuses([*kernel, "--memroy", "2G"], "did you mean '--memory'")
         self.refuses(["--net", "none"], "nothing to boot")
 
     def test_two_machines_never_write_one_image(self):

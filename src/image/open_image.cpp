@@ -36,6 +36,11 @@ Result<std::unique_ptr<BlockImage>> open_image(std::string const& path, OpenOpti
   return open_image_in(path, OpenContext{.options = options});
 }
 
+Result<std::string> probe_format(std::string const& path) {
+  auto const storage = TRY(Storage::open(path, false, CacheMode::writeback));
+  return std::string{TRY(probe(storage))->name};
+}
+
 Result<std::unique_ptr<BlockImage>> open_image_in(std::string const& path, OpenContext context) {
   if (context.above.size() >= deepest_chain) {
     return fail(Errc::invalid,

@@ -20,4 +20,7 @@ struct OpenOptions {
 /// to make its first sector look like another format.
 Result<std::unique_ptr<BlockImage>> open_image(std::string const& path, OpenOptions const& options = {});
 
+/// The format's name, by content.
+Result<std::string> probe_format(std::string const& path);
+
 }  // namespace vireo::image

@@ -114,7 +114,7 @@ bool write_msr(Cpu& cpu, u32 index, u64 value) {
     case msr_steal_time:
       if (value & 0x3e) return false;
       state.kvm_steal_time = value;
-      mark_running(cpu, 0);
+      mark_running(cpu);
       return true;
     case msr_eoi:
       if (value & 2) return false;
@@ -128,22 +128,29 @@ bool write_msr(Cpu& cpu, u32 index, u64 value) {
   }
 }
 
-void mark_preempted(Cpu& cpu) {
+namespace {
+
+StealTime* steal_record(Cpu& cpu) {
   auto const value = cpu.state.kvm_steal_time;
-  if (!(value & enabled)) return;
-  if (auto* const steal = record<StealTime>(cpu, value & ~u64{0x3f})) {
-    std::atomic_ref{steal->preempted}.store(preempted_bit, std::memory_order_release);
-  }
+  return value & enabled ? record<StealTime>(cpu, value & ~u64{0x3f}) : nullptr;
 }
 
-bool mark_running(Cpu& cpu, u64 stolen_ns) {
-  auto const value = cpu.state.kvm_steal_time;
-  if (!(value & enabled)) return false;
-  auto* const steal = record<StealTime>(cpu, value & ~u64{0x3f});
+}  // namespace
+
+void mark_preempted(Cpu& cpu) {
+  auto* const steal = steal_record(cpu);
+  if (steal != nullptr) std::atomic_ref{steal->preempted}.store(preempted_bit, std::memory_order_release);
+}
+
+bool mark_running(Cpu& cpu) {
+  auto* const steal = steal_record(cpu);
   if (steal == nullptr) return false;
-  auto const was = std::atomic_ref{steal->preempted}.exchange(0, std::memory_order_acq_rel);
-  if (stolen_ns != 0) update(steal, [&](StealTime& to) { to.steal += stolen_ns; });
-  return (was & flush_tlb_bit) != 0;
+  return std::atomic_ref{steal->preempted}.exchange(0, std::memory_order_acq_rel) & flush_tlb_bit;
+}
+
+void add_stolen_time(Cpu& cpu, u64 ns) {
+  auto* const steal = steal_record(cpu);
+  if (steal != nullptr) update(steal, [&](StealTime& to) { to.steal += ns; });
 }
 
 // ---- hypercalls ----

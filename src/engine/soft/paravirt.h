@@ -27,7 +27,9 @@ void publish_time(Cpu& cpu);
 /// Marks the vCPU as not running (another need not send it a TLB flush, nor spin for it), and as running again; the
 /// latter answers true when a TLB flush was left for it.
 void mark_preempted(Cpu& cpu);
-bool mark_running(Cpu& cpu, u64 stolen_ns);
+bool mark_running(Cpu& cpu);
+inline bool wants_stolen_time(Cpu const& cpu) { return cpu.state.kvm_steal_time & 1; }
+void add_stolen_time(Cpu& cpu, u64 ns);
 
 /// VMCALL and VMMCALL: the value for RAX.
 u64 hypercall(Cpu& cpu, u64 number, u64 a0, u64 a1, u64 a2, u64 a3);

@@ -11,6 +11,7 @@
 
 #include "engine/soft/interp/system/event.h"
 #include "engine/soft/paravirt.h"
+#include "engine/soft/vcpu_stolen_time.h"
 #include "observe/log.h"
 
 namespace vireo::engine::soft {
@@ -19,6 +20,7 @@ namespace {
 
 constexpr u32 blocks_at_once{200};
 constexpr u64 worth_sleeping_ns{20'000};  // a sleep costs about that much
+constexpr u64 stolen_time_reports_per_second{50};
 constexpr u64 longest_sleep_ns{1'000'000'000};
 
 // SOUND: the futex word is a lock-free atomic<u32>, whose representation is the value's.
@@ -115,7 +117,7 @@ void Vcpu::wait(u64 deadline) {
   asleep_.store(true, std::memory_order_seq_cst);
   syscall(SYS_futex, futex_word(cpu_.attention), FUTEX_WAIT_PRIVATE, 0, &timeout, nullptr, 0);
   asleep_.store(false, std::memory_order_relaxed);
-  if (paravirt::mark_running(cpu_, 0)) cpu_.mmu.flush_all();
+  if (paravirt::mark_running(cpu_)) cpu_.mmu.flush_all();
 }
 
 // The machine resets, or stops, the engine from another thread.
@@ -135,6 +137,8 @@ void Vcpu::run() {
   pthread_setname_np(pthread_self(), name.c_str());
   prctl(PR_SET_TIMERSLACK, 1);
   paravirt::publish_time(cpu_);
+  auto stolen = StolenTime{};
+  auto next_report = machine_tsc();
 
   while (true) {
     auto const attention = cpu_.attention.exchange(0, std::memory_order_acq_rel);
@@ -142,6 +146,10 @@ void Vcpu::run() {
     if (attention & attention_flush) cpu_.mmu.flush_all();
     apic_.poll_timer();
     take_signals();
+    if (auto const now = machine_tsc(); now >= next_report) {
+      next_report = now + host_tsc_description().hz / stolen_time_reports_per_second;
+      if (paravirt::wants_stolen_time(cpu_)) paravirt::add_stolen_time(cpu_, stolen.take());
+    }
     if (cpu_.state.activity == Activity::wait_for_sipi) {
       wait(~u64{0});
       continue;

@@ -390,9 +390,17 @@ TEST_F(SystemTest, AFlushLeftForASleepingVcpuIsFoundOnce) {
   paravirt::mark_preempted(cpu);
   EXPECT_EQ(machine.load<u8>(0x8010), 1);
   machine.store<u8>(0x8010, 3);
-  EXPECT_TRUE(paravirt::mark_running(cpu, 500));
-  EXPECT_FALSE(paravirt::mark_running(cpu, 0));
-  EXPECT_EQ(machine.load<u64>(0x8000), 500u);
+  EXPECT_TRUE(paravirt::mark_running(cpu));
+  EXPECT_FALSE(paravirt::mark_running(cpu));
+}
+
+TEST_F(SystemTest, StolenTimeAddsUp) {
+  enter_flat64(cpu, machine);
+  EXPECT_EQ(write_msr(paravirt::msr_steal_time, 0x8000 | 1), std::nullopt);
+  paravirt::add_stolen_time(cpu, 500);
+  paravirt::add_stolen_time(cpu, 250);
+  EXPECT_EQ(machine.load<u64>(0x8000), 750u);
+  EXPECT_EQ(machine.load<u32>(0x8008), 4u);  // even: not changing
 }
 
 TEST(TscTest, DescriptionsAgreeWithTheFrequency) {

@@ -92,7 +92,7 @@ constexpr MsrRow rows[]{
     {0x345, 0x345, nullptr, nullptr},  // PERF_CAPABILITIES
     {0x38d, 0x390, nullptr, nullptr},  // fixed and global counter control
     {0x606, 0x61f, nullptr, nullptr},  // RAPL
-    {0x639, 0x642, nullptr, nullptr},
+    {0x639, 0x64f, nullptr, nullptr},
     {0x770, 0x777, nullptr, nullptr},  // hardware P-states
     // AMD's, which guests read by the vendor's name alone
     {0xc001'0010, 0xc001'0010, zero, ignore_write},  // SYSCFG

@@ -59,7 +59,8 @@ class PackedRing final : public Ring {
       advance(state_.next_used, state_.used_wrap, completion.slots);
       in_flight_ -= completion.slots;
     }
-    store_shared(table_[first].flags, first_flags, std::memory_order_release);  // publishes the rest
+    // Publishes the rest, and stands before what should_notify() reads.
+    store_shared(table_[first].flags, first_flags, std::memory_order_seq_cst);
   }
 
   bool has_available() const override {
@@ -77,15 +78,13 @@ class PackedRing final : public Ring {
     if (options_.event_index) {
       auto const offset_wrap = static_cast<u16>(state_.next_available | (state_.available_wrap << 15));
       store_shared(device_->offset_wrap, offset_wrap, std::memory_order_relaxed);
-      store_shared(device_->flags, RING_EVENT_FLAGS_DESC, std::memory_order_release);
+      store_shared(device_->flags, RING_EVENT_FLAGS_DESC, std::memory_order_seq_cst);
     } else {
-      store_shared(device_->flags, RING_EVENT_FLAGS_ENABLE, std::memory_order_relaxed);
+      store_shared(device_->flags, RING_EVENT_FLAGS_ENABLE, std::memory_order_seq_cst);
     }
-    std::atomic_thread_fence(std::memory_order_seq_cst);
   }
 
   bool should_notify() override {
-    std::atomic_thread_fence(std::memory_order_seq_cst);
     auto old = state_.signalled;
     auto const old_valid = state_.signalled_valid != 0;
     state_.signalled = state_.next_used;

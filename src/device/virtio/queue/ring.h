@@ -78,7 +78,9 @@ constexpr bool event_passed(u16 event, u16 now, u16 old) {
   return static_cast<u16>(now - event - 1) < static_cast<u16>(now - old);
 }
 
-// Ring indices and flags: single aligned 16-bit accesses, ordered against the bytes that they publish.
+// Ring indices and flags: single aligned 16-bit accesses, ordered against the bytes that they publish. Where a
+// store must be seen before a later load is made (2.7.10.1, 2.7.13.4) it is sequentially consistent: a full
+// barrier on x86.
 inline u16 load_shared(u16 const& field, std::memory_order order) {
   // SOUND: atomic_ref only lacks a const form in C++23; the load does not write.
   return std::atomic_ref<u16>{const_cast<u16&>(field)}.load(order);

@@ -44,7 +44,7 @@ class SplitRing final : public Ring {
       ++state_.next_used;
       --in_flight_;
     }
-    store_shared(used_->index, state_.next_used, std::memory_order_release);
+    store_shared(used_->index, state_.next_used, std::memory_order_seq_cst);  // before should_notify() reads
   }
 
   bool has_available() const override {
@@ -56,15 +56,11 @@ class SplitRing final : public Ring {
   }
 
   void enable_notifications() override {
-    if (options_.event_index)
-      store_shared(*avail_event_, state_.next_available, std::memory_order_relaxed);
-    else
-      store_shared(used_->flags, 0, std::memory_order_relaxed);
-    std::atomic_thread_fence(std::memory_order_seq_cst);
+    auto& field = options_.event_index ? *avail_event_ : used_->flags;
+    store_shared(field, options_.event_index ? state_.next_available : u16{0}, std::memory_order_seq_cst);
   }
 
   bool should_notify() override {
-    std::atomic_thread_fence(std::memory_order_seq_cst);
     auto const old = state_.signalled;
     auto const old_valid = state_.signalled_valid != 0;
     state_.signalled = state_.next_used;

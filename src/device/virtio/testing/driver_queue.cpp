@@ -14,6 +14,16 @@ void put(memory::GuestMemory& memory, u64 at, T value) {
   memory.write_as<T>(Gpa{at}, value).value();
 }
 
+// What both sides share: indices and flags.
+u16 get_shared(memory::GuestMemory const& memory, u64 at) {
+  // SOUND: the tests keep their rings aligned and inside of memory.
+  return load_shared(*reinterpret_cast<u16*>(memory.host(Gpa{at}, 2, true)), std::memory_order_acquire);
+}
+void put_shared(memory::GuestMemory& memory, u64 at, u16 value) {
+  store_shared(*reinterpret_cast<u16*>(memory.host(Gpa{at}, 2, true)), value,
+               std::memory_order_release);  // SOUND: as above
+}
+
 class SplitDriverQueue final : public DriverQueue {
  public:
   SplitDriverQueue(memory::GuestMemory& memory, u16 size, u64 area)
@@ -41,14 +51,14 @@ class SplitDriverQueue final : public DriverQueue {
       put(memory_, area_ + ids[0] * u64{16},
           SplitDescriptor{table, static_cast<u32>(buffers.size() * 16), VIRTQ_DESC_F_INDIRECT, 0});
     }
-    put<u16>(memory_, area_ + driver_offset + 4 + 2 * (available_ % size_), ids[0]);
-    put<u16>(memory_, area_ + driver_offset + 2, ++available_);
+    put_shared(memory_, area_ + driver_offset + 4 + 2 * (available_ % size_), ids[0]);
+    put_shared(memory_, area_ + driver_offset + 2, ++available_);
     owned_[ids[0]] = ids;
     return ids[0];
   }
 
   std::optional<Used> poll() override {
-    if (get<u16>(memory_, area_ + device_offset + 2) == used_) return {};
+    if (get_shared(memory_, area_ + device_offset + 2) == used_) return {};
     auto const element = get<UsedElement>(memory_, area_ + device_offset + 4 + 8 * (used_ % size_));
     ++used_;
     auto const id = static_cast<u16>(element.id);
@@ -101,22 +111,25 @@ class PackedDriverQueue final : public DriverQueue {
       if (i + 1 < slots) descriptor.flags |= VIRTQ_DESC_F_NEXT;
       descriptor.flags |= wrap_ ? VIRTQ_DESC_F_AVAIL : VIRTQ_DESC_F_USED;
       if (i == 0) head_flags = descriptor.flags;
-      if (i == 0) descriptor.flags = get<u16>(memory_, area_ + next_ * u64{16} + 14);
-      put(memory_, area_ + next_ * u64{16}, descriptor);
+      put(memory_, area_ + next_ * u64{16}, descriptor.address);
+      put(memory_, area_ + next_ * u64{16} + 8, descriptor.length);
+      put(memory_, area_ + next_ * u64{16} + 12, descriptor.id);
+      if (i > 0) put(memory_, area_ + next_ * u64{16} + 14, descriptor.flags);
       if (++next_ == size_) {
         next_ = 0;
         wrap_ = !wrap_;
       }
     }
-    put<u16>(memory_, area_ + head * u64{16} + 14, head_flags);
+    put_shared(memory_, area_ + head * u64{16} + 14, head_flags);
     return id;
   }
 
   std::optional<Used> poll() override {
-    auto const descriptor = get<PackedDescriptor>(memory_, area_ + used_ * u64{16});
-    auto const available = (descriptor.flags & VIRTQ_DESC_F_AVAIL) != 0;
-    auto const used = (descriptor.flags & VIRTQ_DESC_F_USED) != 0;
+    auto const flags = get_shared(memory_, area_ + used_ * u64{16} + 14);
+    auto const available = (flags & VIRTQ_DESC_F_AVAIL) != 0;
+    auto const used = (flags & VIRTQ_DESC_F_USED) != 0;
     if (available != used_wrap_ || used != used_wrap_) return {};
+    auto const descriptor = get<PackedDescriptor>(memory_, area_ + used_ * u64{16});
     used_ = static_cast<u16>(used_ + slots_[descriptor.id]);
     if (used_ >= size_) {
       used_ = static_cast<u16>(used_ - size_);

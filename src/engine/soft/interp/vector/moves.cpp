@@ -23,11 +23,13 @@ void require(Cpu const& cpu) {
     require_sse(cpu);
 }
 
-// SOUND (all of these): the state's register images are 16 bytes each and 16-byte aligned within ExtendedState.
-__m128i* xmm(Cpu& cpu, u8 reg) { return reinterpret_cast<__m128i*>(cpu.state.extended.xmm[reg].bytes); }
-__m128i* ymm_high(Cpu& cpu, u8 reg) {
-  return reinterpret_cast<__m128i*>(cpu.state.extended.ymm_high[reg].bytes);
+template <typename Register>
+__m128i* image(Register& one) {
+  // SOUND: the state's register images are 16 bytes each and aligned to 16 within ExtendedState.
+  return reinterpret_cast<__m128i*>(one.bytes);
 }
+__m128i* xmm(Cpu& cpu, u8 reg) { return image(cpu.state.extended.xmm[reg]); }
+__m128i* ymm_high(Cpu& cpu, u8 reg) { return image(cpu.state.extended.ymm_high[reg]); }
 static_assert(offsetof(ExtendedState, xmm) % 16 == 0 && offsetof(ExtendedState, ymm_high) % 16 == 0);
 
 template <bool vex>

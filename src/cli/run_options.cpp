@@ -48,9 +48,10 @@ Result<DiskConfig> parse_disk(std::string_view text) {
   for (auto i = std::size_t{1}; i < parts.size(); ++i) {
     auto const& part = parts[i];
     if (part == "readonly") disk.readonly = true;
+    else if (part == "temporary") disk.temporary = true;
     else if (part.starts_with("format=")) disk.format = part.substr(7);
     else if (part.starts_with("cache=")) disk.cache = part.substr(6);
-    else return fail(Errc::invalid, fmt::format("'{}' is not one of format=F, readonly, cache=M", part));
+    else return fail(Errc::invalid, fmt::format("'{}' is not one of format=F, readonly, temporary, cache=M", part));
   }
   return disk;
 }
@@ -101,7 +102,7 @@ Result<RunRequest> parse_run(std::span<char const* const> arguments) {
       {"--kernel", "FILE", "boot this Linux kernel (bzImage, or vmlinux with PVH)", set_text(config.kernel)},
       {"--initrd", "FILE", "initial RAM disk", set_text(config.initrd)},
       {"--append", "TEXT", "kernel command line", set_text(config.append)},
-      {"--disk", "PATH[,format=F][,readonly][,cache=M]", "add a disk (format found by looking)",
+      {"--disk", "PATH[,format=F][,readonly][,temporary][,cache=M]", "add a disk (format found by looking)",
        [&](std::string_view value) -> Result<> {
          if (!disks_given) config.disks.clear();
          disks_given = true;

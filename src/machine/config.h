@@ -20,12 +20,14 @@ struct DiskConfig {
   std::string format;              // empty: found by looking
   bool readonly{};
   std::string cache{"writeback"};  // writeback, none, writethrough, directsync, unsafe
+  bool temporary{};                // writes go to an overlay that is gone when the machine ends
 
   static void fields(auto&& s, auto&& f) {
     f("path", s.path);
     f("format", s.format);
     f("readonly", s.readonly);
     f("cache", s.cache);
+    f("temporary", s.temporary);
   }
 };
 

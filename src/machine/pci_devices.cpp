@@ -1,8 +1,10 @@
 #include "machine/pci_devices.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <cstdio>
+#include <filesystem>
 
 #include "device/virtio/balloon/balloon.h"
 #include "device/virtio/block/block.h"
@@ -10,6 +12,9 @@
 #include "device/virtio/net/net.h"
 #include "device/virtio/pci/virtio_pci.h"
 #include "device/virtio/rng/rng.h"
+#include "host/file.h"
+#include "host/paths.h"
+#include "image/create_qcow2.h"
 #include "image/open_image.h"
 #include "net/nat/nat.h"
 
@@ -27,9 +32,28 @@ image::CacheMode cache_mode(std::string_view name) {
   return CacheMode::writeback;
 }
 
+/// A fresh overlay on `config`'s image. Its name is gone once it is open, so that no end of this process leaves it behind.
+Result<std::unique_ptr<image::BlockImage>> open_temporary(DiskConfig const& config) {
+  auto const folder = host::home_folder() + "/overlays";
+  TRY(host::make_folders(folder));
+  auto const path = fmt::format("{}/{}-{}.qcow2", folder, ::getpid(), std::filesystem::path{config.path}.stem().string());
+  auto failure = std::error_code{};
+  auto const backing = std::filesystem::absolute(config.path, failure).string();
+  std::filesystem::remove(path, failure);
+  TRY(image::create_qcow2(path, 0, {.path = backing, .format = config.format}));
+  auto image = image::open_image(path, {.format = "qcow2", .cache = image::CacheMode::unsafe});
+  std::filesystem::remove(path, failure);
+  return image;
+}
+
+Result<std::unique_ptr<image::BlockImage>> open_disk(DiskConfig const& config) {
+  if (config.temporary) return open_temporary(config);
+  return image::open_image(
+      config.path, {.format = config.format, .read_only = config.readonly, .cache = cache_mode(config.cache)});
+}
+
 Result<std::unique_ptr<virtio::VirtioDevice>> create_disk(DiskConfig const& config) {
-  auto image = TRY(image::open_image(
-      config.path, {.format = config.format, .read_only = config.readonly, .cache = cache_mode(config.cache)}));
+  auto image = TRY(open_disk(config));
   return std::make_unique<virtio::Block>(std::move(image), virtio::BlockOptions{});
 }
 

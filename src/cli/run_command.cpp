@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <filesystem>
 
+#include "cli/image_run.h"
 #include "cli/run_options.h"
 #include "machine/spec.h"
 
@@ -32,6 +33,7 @@ Result<int> become_vmm(machine::MachineConfig const& config) {
 Result<int> run(std::span<char const* const> arguments) {
   auto request = TRY(parse_run(arguments));
   if (request.help_shown) return 0;
+  TRY(apply_image(request.config));
   TRY(machine::check_config(request.config));
   if (request.dry_run) {
     std::fputs(machine::write_spec(request.config).c_str(), stdout);

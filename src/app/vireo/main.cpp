@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "cli/image_commands.h"
 #include "cli/run_command.h"
 #include "vocab/units.h"
 
@@ -31,6 +32,7 @@ int print_help(Arguments);
 
 constexpr std::array verbs{
     Verb{"run", "run a virtual machine in the foreground", cli::run_command},
+    Verb{"image", "build, list and remove guest images", cli::image_command},
     Verb{"version", "print the version", print_version},
     Verb{"help", "print this", print_help},
 };

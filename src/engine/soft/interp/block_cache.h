@@ -32,7 +32,8 @@ struct Step {
   u16 end{};  // of the instruction, in bytes from the block's start
   u8 length{};
   u8 address_shift{};  // 0, 32, 48: the address is cut to 64, 32, 16 bits
-  u8 spare[2]{};
+  bool relative{};     // to where the block begins (RIP-relative)
+  u8 spare{};
 };
 static_assert(sizeof(Step) == 32);
 

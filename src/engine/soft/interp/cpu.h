@@ -98,6 +98,8 @@ class Cpu {
   /// The host's address of guest memory that may be read right now without a fault, or null when read_bytes must find out.
   /// Good until the next access.
   void const* readable(x86::SegmentRegister segment, u64 offset, std::size_t length) const;
+  /// The same for writing; null also in the page of the code that runs, where a store has to be noted.
+  void* writable(x86::SegmentRegister segment, u64 offset, std::size_t length) const;
   /// `length` up to 4096. Nothing is written unless all of it can be.
   void read_bytes(x86::SegmentRegister segment, u64 offset, void* into, std::size_t length);
   void write_bytes(x86::SegmentRegister segment, u64 offset, void const* from, std::size_t length);

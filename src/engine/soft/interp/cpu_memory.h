@@ -214,6 +214,17 @@ template <typename T, typename F>
   return reinterpret_cast<void const*>(address + entry.addend);
 }
 
+[[gnu::always_inline]] inline void* Cpu::writable(x86::SegmentRegister segment, u64 offset, std::size_t length) const {
+  if (!unchecked(segment, unchecked_writes_)) [[unlikely]] return nullptr;
+  auto const address = base_[static_cast<u8>(segment)] + offset;
+  auto const& entry = data_entry(address);
+  if (mmu.tag(address + length - 1) != entry.write) [[unlikely]] return nullptr;
+  // SOUND: as in write_at; addresses are compared only.
+  auto const host = address + entry.addend;
+  if (host - reinterpret_cast<u64>(code_page_host) < page_size) [[unlikely]] return nullptr;
+  return reinterpret_cast<void*>(host);
+}
+
 inline void Cpu::read_bytes(x86::SegmentRegister segment, u64 offset, void* into, std::size_t length) {
   if (length == 0) return;
   auto const address = unchecked(segment, unchecked_reads_) ? base_[static_cast<u8>(segment)] + offset

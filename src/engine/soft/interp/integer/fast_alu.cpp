@@ -40,48 +40,48 @@ void register_immediate(Cpu& cpu, Step const* step, u64 rip) {
   if constexpr (Op::writes) set<T>(cpu, step->destination, result);
   return next(cpu, step, rip);
 }
-template <typename Op, typename T, Form form>
+template <typename Op, typename T, Form form, bool slow = false>
 void register_memory(Cpu& cpu, Step const* step, u64 rip) {
-  auto const right = load<T, form>(cpu, step, rip);
+  VIREO_LOAD(right, T, (register_memory<Op, T, Form::any, true>))
   auto const result = Op::template apply<T>(cpu.state.rflags, get<T>(cpu, step->destination), right);
   if constexpr (Op::writes) set<T>(cpu, step->destination, result);
   return next(cpu, step, rip);
 }
-template <typename Op, typename T, Form form>
-[[gnu::always_inline]] inline void change_memory(Cpu& cpu, Step const* step, u64 rip, T right) {
+template <typename Op, typename T, Form form, bool immediate, bool slow = false>
+void memory_other(Cpu& cpu, Step const* step, u64 rip) {
+  auto const right = immediate ? static_cast<T>(step->immediate) : get<T>(cpu, step->source);
   if constexpr (Op::writes) {
-    set_rip(cpu, step, rip);
-    cpu.modify<T>(step->segment, address<form>(cpu, step), false, [&](T left) {
-      return Op::template apply<T>(cpu.state.rflags, left, right);  // runs once: not locked
-    });
-    return next_after_store(cpu, step, rip);
+    auto const compute = [&](T left) { return Op::template apply<T>(cpu.state.rflags, left, right); };
+    VIREO_MODIFY(compute, T, (memory_other<Op, T, Form::any, immediate, true>))
   } else {
-    Op::template apply<T>(cpu.state.rflags, load<T, form>(cpu, step, rip), right);
+    VIREO_LOAD(left, T, (memory_other<Op, T, Form::any, immediate, true>))
+    Op::template apply<T>(cpu.state.rflags, left, right);
     return next(cpu, step, rip);
   }
 }
-template <typename Op, typename T, Form form>
-void memory_register(Cpu& cpu, Step const* step, u64 rip) {
-  return change_memory<Op, T, form>(cpu, step, rip, get<T>(cpu, step->source));
-}
-template <typename Op, typename T, Form form>
-void memory_immediate(Cpu& cpu, Step const* step, u64 rip) {
-  return change_memory<Op, T, form>(cpu, step, rip, static_cast<T>(step->immediate));
-}
 
-template <typename Op, typename T, Form form>
-StepFunction with_memory(OperandKind first, OperandKind second) {
-  if (first == OperandKind::gpr) return register_memory<Op, T, form>;
-  return second == OperandKind::gpr ? StepFunction{memory_register<Op, T, form>}
-                                    : StepFunction{memory_immediate<Op, T, form>};
-}
+template <typename Op, typename T>
+struct Memory {
+  template <Form form>
+  struct Source {
+    static constexpr StepFunction function{register_memory<Op, T, form>};
+  };
+  template <Form form>
+  struct Register {
+    static constexpr StepFunction function{memory_other<Op, T, form, false>};
+  };
+  template <Form form>
+  struct Immediate {
+    static constexpr StepFunction function{memory_other<Op, T, Form::any, true>};
+  };
+};
 template <typename Op, typename T>
 StepFunction binary_of_size(OperandKind first, OperandKind second, Form form) {
   if (first == OperandKind::gpr && second == OperandKind::gpr) return register_register<Op, T>;
   if (first == OperandKind::gpr && second != OperandKind::memory) return register_immediate<Op, T>;
-  if (form == Form::base) return with_memory<Op, T, Form::base>(first, second);
-  if (form == Form::base_index) return with_memory<Op, T, Form::base_index>(first, second);
-  return with_memory<Op, T, Form::any>(first, second);
+  if (first == OperandKind::gpr) return by_form<Memory<Op, T>::template Source>(form);
+  if (second == OperandKind::gpr) return by_form<Memory<Op, T>::template Register>(form);
+  return by_form<Memory<Op, T>::template Immediate>(form);
 }
 template <typename Op>
 bool binary(Instruction const& insn, Step& step) {
@@ -126,16 +126,29 @@ VIREO_FAST_SHIFT(rol)
 VIREO_FAST_SHIFT(ror)
 #undef VIREO_FAST_SHIFT
 
-#define VIREO_FAST_UNARY(name)                                                                       \
+#define VIREO_FAST_UNARY(name, Name)                                                                 \
   template <typename T>                                                                              \
   void name(Cpu& cpu, Step const* step, u64 rip) {                                                   \
     set<T>(cpu, step->destination, alu::name<T>(cpu.state.rflags, get<T>(cpu, step->destination)));  \
     return next(cpu, step, rip);                                                                     \
-  }
-VIREO_FAST_UNARY(inc)
-VIREO_FAST_UNARY(dec)
-VIREO_FAST_UNARY(neg)
-VIREO_FAST_UNARY(not_)
+  }                                                                                                  \
+  template <typename T, Form form, bool slow = false>                                                \
+  void name##_memory(Cpu& cpu, Step const* step, u64 rip) {                                          \
+    auto const compute = [&](T value) { return alu::name<T>(cpu.state.rflags, value); };             \
+    VIREO_MODIFY(compute, T, (name##_memory<T, Form::any, true>))                                         \
+  }                                                                                                  \
+  template <typename T>                                                                              \
+  struct Name {                                                                                      \
+    template <Form form>                                                                             \
+    struct Memory {                                                                                  \
+      static constexpr StepFunction function{name##_memory<T, form>};                                \
+    };                                                                                               \
+    static StepFunction on(Form form) { return by_form<Memory>(form); }                              \
+  };
+VIREO_FAST_UNARY(inc, Inc)
+VIREO_FAST_UNARY(dec, Dec)
+VIREO_FAST_UNARY(neg, Neg)
+VIREO_FAST_UNARY(not_, Not)
 #undef VIREO_FAST_UNARY
 
 template <typename T>
@@ -170,6 +183,28 @@ VIREO_FAST_BIT(bts, true)
 VIREO_FAST_BIT(btr, true)
 #undef VIREO_FAST_BIT
 #define VIREO_FAST_4_8(function) (size == 4 ? StepFunction{function<u32>} : StepFunction{function<u64>})
+
+template <template <typename> typename Unary>
+StepFunction unary_on_memory(u8 size, Form form) {
+  if (size == 1) return Unary<u8>::on(form);
+  return size == 4 ? Unary<u32>::on(form) : Unary<u64>::on(form);
+}
+bool on_memory(Instruction const& insn, Step& step) {
+  using O = Operation;
+  auto const size = insn.operands[0].size;
+  auto form = Form::any;
+  if (insn.operands[0].kind != OperandKind::memory || insn.prefixes.lock || size == 2) return false;
+  switch (insn.operation) {
+    case O::inc: case O::dec: case O::neg: case O::not_: break;
+    default: return false;
+  }
+  if (!pack_memory(insn, step, form)) return false;
+  step.function = insn.operation == O::inc   ? unary_on_memory<Inc>(size, form)
+                  : insn.operation == O::dec ? unary_on_memory<Dec>(size, form)
+                  : insn.operation == O::neg ? unary_on_memory<Neg>(size, form)
+                                             : unary_on_memory<Not>(size, form);
+  return true;
+}
 
 bool on_register(Instruction const& insn, Step& step) {
   using O = Operation;
@@ -227,7 +262,7 @@ bool lower_alu(Instruction const& insn, Step& step) {
     case O::xor_: return binary<Xor>(insn, step);
     case O::cmp: return binary<Cmp>(insn, step);
     case O::test: return binary<Test>(insn, step);
-    default: return on_register(insn, step);
+    default: return on_register(insn, step) || on_memory(insn, step);
   }
 }
 

@@ -10,11 +10,12 @@ using x86::OperandKind;
 using x86::Operation;
 using x86::SegmentRegister;
 
+[[gnu::noinline, gnu::cold]] void refuse(Cpu& cpu, Step const* step, u64 rip) {
+  set_rip(cpu, step, rip);
+  raise_gp();
+}
 [[gnu::always_inline]] inline void go(Cpu& cpu, Step const* step, u64 rip, u64 target) {
-  if (!canonical(target)) [[unlikely]] {
-    set_rip(cpu, step, rip);
-    raise_gp();
-  }
+  if (!canonical(target)) [[unlikely]] return refuse(cpu, step, rip);
   cpu.state.rip = target;
 }
 
@@ -30,16 +31,26 @@ StepFunction conditional_jump(u8 opcode, std::integer_sequence<u8, condition...>
 }
 void jump(Cpu& cpu, Step const* step, u64 rip) { return go(cpu, step, rip, rip + step->end + step->immediate); }
 void jump_register(Cpu& cpu, Step const* step, u64 rip) { return go(cpu, step, rip, get<u64>(cpu, step->source)); }
-template <Form form>
+template <Form form, bool slow = false>
 void jump_memory(Cpu& cpu, Step const* step, u64 rip) {
-  return go(cpu, step, rip, load<u64, form>(cpu, step, rip));
+  VIREO_LOAD(target, u64, (jump_memory<Form::any, true>))
+  return go(cpu, step, rip, target);
 }
 
-[[gnu::always_inline]] inline void call_target(Cpu& cpu, Step const* step, u64 rip, u64 target) {
+/// What CALL does once its target is known.
+[[gnu::noinline]] void call_slowly(Cpu& cpu, Step const* step, u64 rip, u64 target) {
   set_rip(cpu, step, rip);
-  if (!canonical(target)) [[unlikely]] raise_gp();
+  if (!canonical(target)) raise_gp();
   auto const top = cpu.state.gpr[x86::rsp] - 8;
   cpu.write<u64>(SegmentRegister::ss, top, rip + step->end);
+  cpu.state.gpr[x86::rsp] = top;
+  cpu.state.rip = target;
+}
+[[gnu::always_inline]] inline void call_target(Cpu& cpu, Step const* step, u64 rip, u64 target) {
+  auto const top = cpu.state.gpr[x86::rsp] - 8;
+  auto* const host = cpu.writable(SegmentRegister::ss, top, 8);
+  if (host == nullptr || !canonical(target)) [[unlikely]] return call_slowly(cpu, step, rip, target);
+  store_le<u64>(host, rip + step->end);
   cpu.state.gpr[x86::rsp] = top;
   cpu.state.rip = target;
 }
@@ -49,23 +60,28 @@ void call(Cpu& cpu, Step const* step, u64 rip) {
 void call_register(Cpu& cpu, Step const* step, u64 rip) {
   return call_target(cpu, step, rip, get<u64>(cpu, step->source));
 }
-template <Form form>
+template <Form form, bool slow = false>
 void call_memory(Cpu& cpu, Step const* step, u64 rip) {
-  return call_target(cpu, step, rip, load<u64, form>(cpu, step, rip));
+  VIREO_LOAD(target, u64, (call_memory<Form::any, true>))
+  return call_target(cpu, step, rip, target);
 }
-void return_near(Cpu& cpu, Step const* step, u64 rip) {
+[[gnu::noinline]] void return_slowly(Cpu& cpu, Step const* step, u64 rip) {
   set_rip(cpu, step, rip);
   auto const target = cpu.read<u64>(SegmentRegister::ss, cpu.state.gpr[x86::rsp]);
-  if (!canonical(target)) [[unlikely]] raise_gp();
+  if (!canonical(target)) raise_gp();
   cpu.state.gpr[x86::rsp] += 8 + step->immediate;
   cpu.state.rip = target;
 }
-
-template <template <Form> typename Group>
-StepFunction by_form(Form form) {
-  return form == Form::base ? Group<Form::base>::function
-         : form == Form::base_index ? Group<Form::base_index>::function : Group<Form::any>::function;
+void return_near(Cpu& cpu, Step const* step, u64 rip) {
+  auto const top = cpu.state.gpr[x86::rsp];
+  auto const* const host = cpu.readable(SegmentRegister::ss, top, 8);
+  if (host == nullptr) [[unlikely]] return return_slowly(cpu, step, rip);
+  auto const target = load_le<u64>(host);
+  if (!canonical(target)) [[unlikely]] return return_slowly(cpu, step, rip);
+  cpu.state.gpr[x86::rsp] = top + 8 + step->immediate;
+  cpu.state.rip = target;
 }
+
 template <Form form>
 struct JumpMemory {
   static constexpr StepFunction function{jump_memory<form>};

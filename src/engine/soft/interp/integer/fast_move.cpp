@@ -17,35 +17,40 @@ void move_immediate(Cpu& cpu, Step const* step, u64 rip) {
   set<T>(cpu, step->destination, static_cast<T>(step->immediate));
   return next(cpu, step, rip);
 }
-template <typename T, Form form>
+template <typename T, Form form, bool slow = false>
 void move_from_memory(Cpu& cpu, Step const* step, u64 rip) {
-  set<T>(cpu, step->destination, load<T, form>(cpu, step, rip));
+  VIREO_LOAD(value, T, (move_from_memory<T, Form::any, true>))
+  set<T>(cpu, step->destination, value);
   return next(cpu, step, rip);
 }
-template <typename T, Form form>
+template <typename T, Form form, bool immediate, bool slow = false>
 void move_to_memory(Cpu& cpu, Step const* step, u64 rip) {
-  store<T, form>(cpu, step, rip, get<T>(cpu, step->source));
-  return next_after_store(cpu, step, rip);
-}
-template <typename T, Form form>
-void move_immediate_to_memory(Cpu& cpu, Step const* step, u64 rip) {
-  store<T, form>(cpu, step, rip, static_cast<T>(step->immediate));
-  return next_after_store(cpu, step, rip);
+  auto const value = immediate ? static_cast<T>(step->immediate) : get<T>(cpu, step->source);
+  VIREO_STORE(value, T, (move_to_memory<T, Form::any, immediate, true>))
 }
 
-template <typename T, Form form>
-StepFunction move_with_memory(OperandKind first, OperandKind second) {
-  if (first == OperandKind::gpr) return move_from_memory<T, form>;
-  return second == OperandKind::gpr ? StepFunction{move_to_memory<T, form>}
-                                    : StepFunction{move_immediate_to_memory<T, form>};
-}
+template <typename T>
+struct Move {
+  template <Form form>
+  struct Load {
+    static constexpr StepFunction function{move_from_memory<T, form>};
+  };
+  template <Form form>
+  struct Store {
+    static constexpr StepFunction function{move_to_memory<T, form, false>};
+  };
+  template <Form form>
+  struct StoreImmediate {
+    static constexpr StepFunction function{move_to_memory<T, Form::any, true>};
+  };
+};
 template <typename T>
 StepFunction move_of_size(OperandKind first, OperandKind second, Form form) {
   if (first == OperandKind::gpr && second == OperandKind::gpr) return move_register<T>;
   if (first == OperandKind::gpr && second != OperandKind::memory) return move_immediate<T>;
-  if (form == Form::base) return move_with_memory<T, Form::base>(first, second);
-  if (form == Form::base_index) return move_with_memory<T, Form::base_index>(first, second);
-  return move_with_memory<T, Form::any>(first, second);
+  if (first == OperandKind::gpr) return by_form<Move<T>::template Load>(form);
+  if (second == OperandKind::gpr) return by_form<Move<T>::template Store>(form);
+  return by_form<Move<T>::template StoreImmediate>(form);
 }
 bool lower_plain_move(Instruction const& insn, Step& step) {
   auto const& first = insn.operands[0];
@@ -72,12 +77,19 @@ void extend_register(Cpu& cpu, Step const* step, u64 rip) {
   set<To>(cpu, step->destination, static_cast<To>(get<From>(cpu, step->source)));
   return next(cpu, step, rip);
 }
-template <typename To, typename From, Form form>
+template <typename To, typename From, Form form, bool slow = false>
 void extend_memory(Cpu& cpu, Step const* step, u64 rip) {
-  auto const value = static_cast<From>(load<std::make_unsigned_t<From>, form>(cpu, step, rip));
-  set<To>(cpu, step->destination, static_cast<To>(value));
+  VIREO_LOAD(value, std::make_unsigned_t<From>, (extend_memory<To, From, Form::any, true>))
+  set<To>(cpu, step->destination, static_cast<To>(static_cast<From>(value)));
   return next(cpu, step, rip);
 }
+template <typename To, typename From>
+struct Extend {
+  template <Form form>
+  struct Memory {
+    static constexpr StepFunction function{extend_memory<To, From, form>};
+  };
+};
 template <typename To, typename From>
 bool lower_extension_of(Instruction const& insn, Step& step) {
   auto const& second = insn.operands[1];
@@ -89,9 +101,7 @@ bool lower_extension_of(Instruction const& insn, Step& step) {
   }
   auto form = Form::any;
   if (!pack_memory(insn, step, form)) return false;
-  step.function = form == Form::base         ? StepFunction{extend_memory<To, From, Form::base>}
-                  : form == Form::base_index ? StepFunction{extend_memory<To, From, Form::base_index>}
-                                             : StepFunction{extend_memory<To, From, Form::any>};
+  step.function = by_form<Extend<To, From>::template Memory>(form);
   return true;
 }
 template <typename From>
@@ -105,18 +115,22 @@ bool lower_extension(Instruction const& insn, Step& step) {
 
 template <typename T, Form form>
 void load_address(Cpu& cpu, Step const* step, u64 rip) {
-  set_rip(cpu, step, rip);
-  set<T>(cpu, step->destination, static_cast<T>(address<form>(cpu, step)));
+  set<T>(cpu, step->destination, static_cast<T>(address<form>(cpu, step, rip)));
   return next(cpu, step, rip);
 }
+template <typename T>
+struct Lea {
+  template <Form form>
+  struct Address {
+    static constexpr StepFunction function{load_address<T, form>};
+  };
+};
 template <typename T>
 bool lower_load_address(Instruction const& insn, Step& step) {
   auto form = Form::any;
   if (!pack_memory(insn, step, form)) return false;
   step.destination = register_offset(insn.operands[0]);
-  step.function = form == Form::base         ? StepFunction{load_address<T, Form::base>}
-                  : form == Form::base_index ? StepFunction{load_address<T, Form::base_index>}
-                                             : StepFunction{load_address<T, Form::any>};
+  step.function = by_form<Lea<T>::template Address>(form);
   return true;
 }
 
@@ -154,24 +168,36 @@ bool lower_conditional(Instruction const& insn, Step& step, std::integer_sequenc
 
 // ---- stack, 64 bits ----
 
-void push_register(Cpu& cpu, Step const* step, u64 rip) {
-  set_rip(cpu, step, rip);
+template <bool immediate, bool slow = false>
+void push(Cpu& cpu, Step const* step, u64 rip) {
   auto const top = cpu.state.gpr[x86::rsp] - 8;
-  cpu.write<u64>(x86::SegmentRegister::ss, top, get<u64>(cpu, step->source));
-  cpu.state.gpr[x86::rsp] = top;
-  return next_after_store(cpu, step, rip);
+  auto const value = immediate ? step->immediate : get<u64>(cpu, step->source);
+  if constexpr (slow) {
+    set_rip(cpu, step, rip);
+    cpu.write<u64>(x86::SegmentRegister::ss, top, value);
+    cpu.state.gpr[x86::rsp] = top;
+    return next_after_store(cpu, step, rip);
+  } else {
+    auto* const host = cpu.writable(x86::SegmentRegister::ss, top, 8);
+    if (host == nullptr) [[unlikely]] return push<immediate, true>(cpu, step, rip);
+    store_le<u64>(host, value);
+    cpu.state.gpr[x86::rsp] = top;
+    return next(cpu, step, rip);
+  }
 }
-void push_immediate(Cpu& cpu, Step const* step, u64 rip) {
-  set_rip(cpu, step, rip);
-  auto const top = cpu.state.gpr[x86::rsp] - 8;
-  cpu.write<u64>(x86::SegmentRegister::ss, top, step->immediate);
-  cpu.state.gpr[x86::rsp] = top;
-  return next_after_store(cpu, step, rip);
-}
-void pop_register(Cpu& cpu, Step const* step, u64 rip) {
-  set_rip(cpu, step, rip);
-  auto const value = cpu.read<u64>(x86::SegmentRegister::ss, cpu.state.gpr[x86::rsp]);
-  cpu.state.gpr[x86::rsp] += 8;
+template <bool slow = false>
+void pop(Cpu& cpu, Step const* step, u64 rip) {
+  auto const top = cpu.state.gpr[x86::rsp];
+  auto value = u64{};
+  if constexpr (slow) {
+    set_rip(cpu, step, rip);
+    value = cpu.read<u64>(x86::SegmentRegister::ss, top);
+  } else {
+    auto const* const host = cpu.readable(x86::SegmentRegister::ss, top, 8);
+    if (host == nullptr) [[unlikely]] return pop<true>(cpu, step, rip);
+    value = load_le<u64>(host);
+  }
+  cpu.state.gpr[x86::rsp] = top + 8;
   set<u64>(cpu, step->destination, value);
   return next(cpu, step, rip);
 }
@@ -181,8 +207,8 @@ bool lower_stack64(Instruction const& insn, Step& step) {
   if (operand.kind == OperandKind::memory) return false;
   step.destination = step.source = register_offset(operand);
   step.immediate = insn.immediate;
-  if (insn.operation == Operation::pop) step.function = pop_register;
-  else step.function = operand.kind == OperandKind::gpr ? push_register : push_immediate;
+  if (insn.operation == Operation::pop) step.function = pop<>;
+  else step.function = operand.kind == OperandKind::gpr ? StepFunction{push<false>} : StepFunction{push<true>};
   return true;
 }
 void leave(Cpu& cpu, Step const* step, u64 rip) {

@@ -1,6 +1,6 @@
 # Thin front of CMake and the tools. PRESET=dev|release|asan|tsan.
 PRESET ?= release
-.PHONY: setup configure build run test bench lint format
+.PHONY: setup configure build run test test-long bench lint format
 setup:
 	@tools/setup
 configure: setup
@@ -11,7 +11,9 @@ build: configure
 run: build
 	@tools/run_debian build/$(PRESET)/bin/vireo
 test: build
-	@ctest --test-dir build/$(PRESET) --output-on-failure --no-tests=error
+	@ctest --test-dir build/$(PRESET) --output-on-failure --no-tests=error -LE long
+test-long: build
+	@ctest --test-dir build/$(PRESET) --output-on-failure --no-tests=error -L 'short|long' -V
 bench: build
 	@cmake --build --preset $(PRESET) --target benches
 lint:

@@ -26,7 +26,7 @@ constexpr std::array system_features{F::vme,        F::de,
                                      F::pse36,      F::clflush,
                                      F::x2apic,     F::tsc_deadline,
                                      F::hypervisor, F::tsc_adjust,
-                                     F::spec_ctrl,  F::arch_capabilities,
+                                     F::spec_ctrl, F::fdp_exceptions_only,  F::arch_capabilities,
                                      F::syscall,    F::nx,
                                      F::pdpe1gb,    F::rdtscp,
                                      F::lm,         F::lahf_lm};

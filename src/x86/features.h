@@ -14,7 +14,7 @@ enum class Feature : u16 {
   x2apic = 53, movbe = 54, popcnt = 55, tsc_deadline = 56, aes = 57, xsave = 58, osxsave = 59, avx = 60, f16c = 61,
   rdrand = 62, hypervisor = 63,
   // word 2: leaf 7.0 EBX
-  fsgsbase = 64, tsc_adjust = 65, bmi1 = 67, avx2 = 69, smep = 71, bmi2 = 72, erms = 73, invpcid = 74,
+  fsgsbase = 64, tsc_adjust = 65, bmi1 = 67, avx2 = 69, fdp_exceptions_only = 70, smep = 71, bmi2 = 72, erms = 73, invpcid = 74,
   fcs_fds_deprecated = 77, rdseed = 82, adx = 83, smap = 84, clflushopt = 87, clwb = 88, sha = 93,
   // word 3: leaf 7.0 ECX
   umip = 98, rdpid = 118,

@@ -47,9 +47,9 @@ void run(Cpu& cpu, Instruction const& insn, Thunk const& thunk, void const* memo
   if ((state.mxcsr & ~u32{0x3f}) != mxcsr_usual) _mm_setcsr(mxcsr_usual);
   auto const counts = state.fip != before.fip;  // FIP moved: not a control instruction
   state.fip = counts ? instruction_offset(cpu, insn) : before.fip;
-  state.fdp = counts && has_data ? data_offset : before.fdp;
-  state.fop =
-      counts && x87_exception_pending(state) ? fop_of(insn) : before.fop;  // as processors since the Pentium 4
+  auto const reports = counts && x87_exception_pending(state);
+  state.fdp = reports && has_data ? data_offset : before.fdp;  // CPUID 7.0 EBX[6]: only with an unmasked exception
+  state.fop = reports ? fop_of(insn) : before.fop;             // as processors since the Pentium 4
 }
 
 void on_registers(Cpu& cpu, Instruction const& insn, void const* extra) {
@@ -75,13 +75,22 @@ void on_store(Cpu& cpu, Instruction const& insn, void const* extra) {
   require_waiting(cpu);
   auto const offset = cpu.effective_address(insn);
   auto const size = x87_memory_size(insn);
-  cpu.probe_write(insn.memory.segment, offset, size);
   alignas(16) std::byte bytes[16];
   auto& state = cpu.state.extended;
-  run(cpu, insn, *static_cast<Thunk const*>(extra), bytes, offset, true);
-  auto const unmasked = state.fsw & ~state.fcw & 0x3f;
-  if ((unmasked & ~precision_exception) != 0) return;  // the store did not take place (SDM vol. 1, 8.5)
-  cpu.write_bytes(insn.memory.segment, offset, bytes, size);
+  auto const store = [&] {
+    run(cpu, insn, *static_cast<Thunk const*>(extra), bytes, offset, true);
+    auto const unmasked = state.fsw & ~state.fcw & 0x3f;
+    return (unmasked & ~precision_exception) == 0;  // otherwise the store does not take place (SDM vol. 1, 8.5)
+  };
+  try {
+    cpu.probe_write(insn.memory.segment, offset, size);
+  } catch (Fault const&) {
+    auto const before = state;
+    if (!store()) return;  // an unmasked exception comes before the access
+    state = before;
+    throw;
+  }
+  if (store()) cpu.write_bytes(insn.memory.segment, offset, bytes, size);
 }
 
 Handler thunk_handler(Instruction const& insn) {

@@ -1,0 +1,53 @@
+#pragma once
+
+#include "engine/soft/interp/differential_program.h"
+#include "x86/cpuid_model.h"
+#include "x86/sampler.h"
+
+namespace vireo::engine::soft::differential {
+
+/// Draws programs from the instruction table: user-mode 64-bit instructions that the model offers, with random
+/// and edge values in registers, and operands in memory that mostly lie in the scratch area.
+class Generator {
+ public:
+  Generator(u64 seed, x86::CpuidModel const& model);
+
+  Program next(u64 at);
+  Scratch scratch();
+
+ private:
+  using Instruction = x86::Instruction;
+
+  bool add_element(Program& program);
+  bool draw(Instruction& insn);
+  bool suits(Instruction const& insn, u32 undefined_flags) const;
+  void prepare_operands(Instruction& insn);
+  u64 distance_from_reachable(Instruction const& insn, u64 target) const;
+  void place_memory(Instruction& insn, u64 target);
+  void prepare_string(Instruction const& insn);
+  void prepare_stack(Instruction const& insn);
+  void prepare_gather(Instruction const& insn);
+  void clear_upper_pointers(u64 image);
+  void aim_branch(Instruction& insn);
+  void aim_indirect_branch(Instruction& insn);
+  void patch(Instruction& insn, unsigned offset, u64 value, unsigned bytes);
+  u64 target_for(Instruction const& insn);
+
+  void emit(std::initializer_list<unsigned> bytes);
+  void emit_le(u64 value, unsigned bytes);
+  void emit_mov(u8 reg, u64 value, bool narrow = false);
+
+  u64 value();
+  u64 lane();
+  void fill_vector(u8* bytes);
+  void fill_x87(ExtendedState& state);
+  Registers registers();
+
+  x86::Sampler random_;
+  std::vector<x86::Row const*> integer_, vector_;
+  std::vector<u8> prelude_;  // moves before the instruction being made
+  u64 here_{};               // address of prelude_
+  u64 fs_base_{}, gs_base_{};
+};
+
+}  // namespace vireo::engine::soft::differential

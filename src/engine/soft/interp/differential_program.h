@@ -1,0 +1,73 @@
+#pragma once
+
+#include <array>
+#include <string>
+#include <vector>
+
+#include "engine/vcpu_state.h"
+#include "x86/instruction.h"
+
+/// The differential test: the same user-mode program runs on the host's processor and in the interpreter, from
+/// the same registers and memory at the same addresses, and what it leaves behind is compared bit for bit.
+namespace vireo::engine::soft::differential {
+
+// Where programs and their memory lie, on both sides. Low, so that absolute and RIP-relative operands reach it.
+inline constexpr u64 code_base{0x3100'0000};
+inline constexpr u64 code_bytes{0x10'0000};
+inline constexpr u64 slot_bytes{512};
+inline constexpr u64 slots{code_bytes / slot_bytes};
+inline constexpr u64 scratch_base{0x3234'0000};  // an unmapped page before and after
+inline constexpr u64 writable_bytes{0x2000};     // two pages to read and write,
+inline constexpr u64 scratch_bytes{0x3000};      // and one to read
+inline constexpr u64 context_base{0x3345'0000};  // the native harness' own
+
+using Scratch = std::array<u8, writable_bytes>;
+
+/// The read-only page: operands that programs load, at these offsets from scratch_base.
+inline constexpr u64 dword_indices{writable_bytes}, qword_indices{writable_bytes + 0x400},
+    masks{writable_bytes + 0x800};
+std::array<u8, scratch_bytes - writable_bytes> const& operand_tables();
+
+struct Registers {
+  std::array<u64, 16> gpr{};
+  u64 rip{}, rflags{}, fs_base{}, gs_base{};
+  ExtendedState extended{};
+};
+
+struct Element {                      // one generated instruction with the moves that prepare its operands
+  u32 start{}, instruction{}, end{};  // offsets in code
+  u32 undefined_flags{};              // of all elements so far, at its end
+  bool may_end_here{true};            // no branch crosses its end
+};
+
+struct Program {
+  u64 at{};
+  std::vector<u8> code;
+  std::vector<Element> elements;
+  Registers initial;
+};
+
+struct Outcome {
+  bool completed{};  // otherwise an exception:
+  u8 vector{};
+  u32 error_code{};
+  u64 address{};  // of a page fault
+  Registers registers;
+};
+
+/// What is not compared, because the processor leaves it undefined or model-specific.
+struct Tolerance {
+  u32 flags{};        // undefined where the program ended
+  bool x87{};         // MMX instructions enter MMX state before they fault
+  bool vectors{};     // a gather that faults leaves its mask's unused part and the upper halves as it likes
+  bool which_page{};  // what of a wide access faulted first
+};
+Tolerance tolerance(Program const& program, Outcome const& native);
+
+bool same(Outcome const& native, Outcome const& interpreted, Tolerance const& tolerance);
+std::string listing(Program const& program);
+/// Both outcomes side by side, a mark on what differs.
+std::string comparison(Program const& program, Outcome const& native, Outcome const& interpreted,
+                       Tolerance const& tolerance);
+
+}  // namespace vireo::engine::soft::differential

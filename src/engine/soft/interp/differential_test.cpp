@@ -1,0 +1,141 @@
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <map>
+
+#include "engine/soft/interp/differential_generator.h"
+#include "engine/soft/interp/differential_interpreted.h"
+#include "engine/soft/interp/differential_native.h"
+#include "vocab/bytes.h"
+#include "x86/decoder.h"
+#include "x86/table.h"
+
+namespace vireo::engine::soft::differential {
+namespace {
+
+constexpr u64 usual_cases{200'000};
+constexpr u64 usual_seed{1};
+constexpr std::size_t most_reports{30};  // one per instruction
+
+u64 from_environment(char const* name, u64 otherwise) {
+  auto const* const text = std::getenv(name);
+  return text == nullptr ? otherwise : std::strtoull(text, nullptr, 0);
+}
+
+struct Case {
+  Program program;
+  Scratch native_memory{}, interpreted_memory{};
+  Outcome native{}, interpreted{};
+};
+
+class Differential {
+ public:
+  explicit Differential(u64 seed) : generator_{seed, interpreted_.model()} {}
+
+  /// Runs one batch of programs on both sides; the text of what differs.
+  std::vector<std::string> batch(u64 count);
+  /// How many programs differed, by the instruction after which they did.
+  std::map<std::string, u64> const& culprits() const { return culprits_; }
+
+ private:
+  void run(std::span<Case> cases);
+  static bool differs(Case const& c) {
+    return !same(c.native, c.interpreted, tolerance(c.program, c.native)) ||
+           c.native_memory != c.interpreted_memory;
+  }
+  std::string report(Case const& failed);
+  std::string memory_differences(Case const& c) const;
+
+  Interpreted interpreted_;
+  Generator generator_;
+  Scratch before_{};
+  std::map<std::string, u64> culprits_;
+};
+
+void Differential::run(std::span<Case> cases) {
+  for (auto& c : cases) {
+    c.native_memory = c.interpreted_memory = before_;
+    interpreted_.store(c.program);
+  }
+  {
+    auto native = Native{};
+    for (auto& c : cases) native.store(c.program);
+    for (auto& c : cases) c.native = native.run(c.program, c.native_memory);
+  }
+  for (auto& c : cases) c.interpreted = interpreted_.run(c.program, c.interpreted_memory);
+}
+
+std::vector<std::string> Differential::batch(u64 count) {
+  before_ = generator_.scratch();
+  auto cases = std::vector<Case>{};
+  for (auto i = u64{}; i < std::min(count, slots); ++i)
+    cases.push_back({.program = generator_.next(code_base + i * slot_bytes)});
+  run(cases);
+  auto failures = std::vector<std::string>{};
+  for (auto const& c : cases)
+    if (differs(c)) failures.push_back(report(c));
+  return failures;
+}
+
+std::string last_instruction(Program const& program) {
+  auto insn = x86::Instruction{};
+  auto const at = program.elements.empty() ? 0 : program.elements.back().instruction;
+  x86::decode(std::span{program.code}.subspan(at), x86::CodeSize::bits64, true, insn);
+  auto const text = x86::disassemble(insn);
+  return text.substr(0, text.find(' '));
+}
+
+/// Cuts the program down to the first element after which the sides differ.
+std::string Differential::report(Case const& failed) {
+  auto shown = failed;
+  for (auto length = 1uz; length < failed.program.elements.size(); ++length) {
+    auto const& last = failed.program.elements[length - 1];
+    if (!last.may_end_here) continue;
+    auto shorter = std::vector{failed};
+    auto& program = shorter[0].program;
+    program.elements.resize(length);
+    program.code.resize(last.end);
+    run(shorter);
+    if (!differs(shorter[0])) continue;
+    shown = shorter[0];
+    break;
+  }
+  if (++culprits_[last_instruction(shown.program)] > 1 || culprits_.size() > most_reports) return {};
+  return listing(shown.program) +
+         comparison(shown.program, shown.native, shown.interpreted, tolerance(shown.program, shown.native)) +
+         memory_differences(shown);
+}
+
+std::string Differential::memory_differences(Case const& c) const {
+  auto text = std::string{};
+  for (auto at = 0uz; at < writable_bytes; at += 8) {
+    auto const native = load_le<u64>(c.native_memory.data() + at);
+    auto const interpreted = load_le<u64>(c.interpreted_memory.data() + at);
+    if (native != interpreted)
+      text += fmt::format("! {:12x} {:016x} -> {:016x} {:016x}\n", scratch_base + at,
+                          load_le<u64>(before_.data() + at), native, interpreted);
+  }
+  return text;
+}
+
+TEST(Differential, LeavesWhatTheHostsProcessorLeaves) {
+  if (auto const prepared = Native::prepare(); !prepared) GTEST_SKIP() << prepared.error().what();
+  auto const seed = from_environment("VIREO_DIFFERENTIAL_SEED", usual_seed);
+  auto const cases = from_environment("VIREO_DIFFERENTIAL_CASES", usual_cases);
+  auto differential = Differential{seed};
+  auto different = u64{};
+  for (auto done = u64{}; done < cases; done += slots) {
+    for (auto const& failure : differential.batch(cases - done)) {
+      ++different;
+      if (!failure.empty()) ADD_FAILURE() << "seed " << seed << "\n" << failure;
+    }
+  }
+  auto culprits = std::string{};
+  for (auto const& [name, count] : differential.culprits()) culprits += fmt::format(" {} {}", name, count);
+  EXPECT_EQ(different, 0u) << culprits << "\nof " << cases << " programs, seed " << seed;
+  RecordProperty("seed", std::to_string(seed));
+}
+
+}  // namespace
+}  // namespace vireo::engine::soft::differential

@@ -232,6 +232,8 @@ ExtendedState complete(ExtendedState state) {
 }  // namespace
 
 Result<> Native::prepare() {
+  static auto prepared = false;
+  if (prepared) return {};
   if (!x86::host_has(x86::Feature::fsgsbase) || !x86::host_has(x86::Feature::avx2))
     return fail(Errc::unsupported, "the host has no AVX2 or no FSGSBASE");
   TRY(map_at(code_base, code_bytes, PROT_READ | PROT_WRITE | PROT_EXEC));
@@ -240,6 +242,7 @@ Result<> Native::prepare() {
   auto const tables = operand_tables();
   std::memcpy(pointer(scratch_base + writable_bytes), tables.data(), tables.size());
   mprotect(pointer(scratch_base + writable_bytes), tables.size(), PROT_READ);
+  prepared = true;
   return {};
 }
 

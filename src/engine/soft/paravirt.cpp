@@ -8,15 +8,16 @@
 namespace vireo::engine::soft::paravirt {
 namespace {
 
-struct TimeInfo {  // pvclock_vcpu_time_info
+using U64InWords [[gnu::aligned(4)]] = u64;
+struct TimeInfo {  // pvclock_vcpu_time_info, 4-byte aligned
   u32 version, padding;
-  u64 tsc_timestamp, system_time;
+  U64InWords tsc_timestamp, system_time;
   u32 multiplier;
   i8 shift;
   u8 flags;
   u8 padding2[2];
 };
-static_assert(sizeof(TimeInfo) == 32);
+static_assert(sizeof(TimeInfo) == 32 && alignof(TimeInfo) == 4);
 struct WallClock {
   u32 version, seconds, nanoseconds;
 };

@@ -162,9 +162,19 @@ TEST_F(SoftwareEngineTest, StateGoesToAnotherEngineAndRunsOn) {
 
 TEST_F(SoftwareEngineTest, RefusesImpossibleStateAndCounts) {
   create(1, {0xf4});
-  auto state = engine->vcpu_state(VcpuId{0});
-  state.cr0 = x86::cr0_pg;
-  EXPECT_FALSE(engine->set_vcpu_state(VcpuId{0}, state));
+  auto const state = engine->vcpu_state(VcpuId{0});
+  auto const refused = [&](auto&& change) {
+    auto forged = state;
+    change(forged);
+    return !engine->set_vcpu_state(VcpuId{0}, forged);
+  };
+  EXPECT_TRUE(refused([](VcpuState& s) { s.cr0 = x86::cr0_pg; }));
+  EXPECT_TRUE(refused([](VcpuState& s) { s.efer |= x86::efer_lma; }));
+  EXPECT_TRUE(refused([](VcpuState& s) { s.cr4 |= u64{1} << 31; }));
+  EXPECT_TRUE(refused([](VcpuState& s) { s.extended.mxcsr |= 1u << 20; }));
+  EXPECT_TRUE(refused([](VcpuState& s) { s.xcr0 = 5; }));
+  EXPECT_TRUE(refused([](VcpuState& s) { s.activity = Activity{9}; }));
+  EXPECT_FALSE(refused([](VcpuState&) {}));
   EXPECT_FALSE(create_software_engine({.vcpus = 0, .model = *x86::CpuidModel::create("x86-64-v3", 1)}, machine));
 }
 

@@ -11,6 +11,7 @@
 
 #include "engine/soft/interp/system/event.h"
 #include "engine/soft/paravirt.h"
+#include "engine/soft/vcpu_check.h"
 #include "engine/soft/vcpu_stolen_time.h"
 #include "observe/log.h"
 
@@ -64,13 +65,7 @@ void Vcpu::reset(u64 machine_tsc) {
 }
 
 Result<> Vcpu::set_state(VcpuState const& state) {
-  auto const paging = (state.cr0 & x86::cr0_pg) != 0;
-  auto const long_mode = (state.efer & x86::efer_lma) != 0;
-  if (paging && !(state.cr0 & x86::cr0_pe)) return fail(Errc::corrupt, "engine.vcpu: paging without protection");
-  if (long_mode && !(paging && (state.cr4 & x86::cr4_pae) && (state.efer & x86::efer_lme))) {
-    return fail(Errc::corrupt, "engine.vcpu: long mode without paging");
-  }
-  if (state.activity > Activity::wait_for_sipi) return fail(Errc::corrupt, "engine.vcpu: unknown activity");
+  TRY(check_state(state, cpu_));
   cpu_.state = state;
   cpu_.state.rflags |= x86::flag_fixed;
   forget_translations();

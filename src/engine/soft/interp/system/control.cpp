@@ -43,20 +43,6 @@ void set_cr3(Cpu& cpu, u64 value) {
   cpu.set_cr3(value);
 }
 
-u64 supported_cr4(Cpu const& cpu) {
-  struct Row { Feature feature; u64 bits; };
-  constexpr Row rows[]{{Feature::vme, cr4_vme | cr4_pvi}, {Feature::tsc, cr4_tsd}, {Feature::de, cr4_de},
-                       {Feature::pse, cr4_pse}, {Feature::pae, cr4_pae}, {Feature::mce, cr4_mce},
-                       {Feature::pge, cr4_pge}, {Feature::fxsr, cr4_osfxsr}, {Feature::sse, cr4_osxmmexcpt},
-                       {Feature::umip, cr4_umip}, {Feature::fsgsbase, cr4_fsgsbase}, {Feature::pcid, cr4_pcide},
-                       {Feature::xsave, cr4_osxsave}, {Feature::smep, cr4_smep}, {Feature::smap, cr4_smap}};
-  auto bits = u64{cr4_pce};
-  for (auto const& row : rows) {
-    if (cpu.has(row.feature)) bits |= row.bits;
-  }
-  return bits;
-}
-
 void set_cr4(Cpu& cpu, u64 value) {
   auto& state = cpu.state;
   if (value & ~supported_cr4(cpu)) raise_gp();
@@ -139,7 +125,21 @@ void smsw(Cpu& cpu, Instruction const& insn, void const*) {
   cpu.set_gpr(target.reg, value);
 }
 
-// ---- XCR0 (SDM vol. 1, 13.3; vol. 2, XSETBV) ----
+// ---- what the model offers, and XCR0 (SDM vol. 1, 13.3; vol. 2, XSETBV) ----
+
+u64 supported_cr4(Cpu const& cpu) {
+  struct Row { Feature feature; u64 bits; };
+  constexpr Row rows[]{{Feature::vme, cr4_vme | cr4_pvi}, {Feature::tsc, cr4_tsd}, {Feature::de, cr4_de},
+                       {Feature::pse, cr4_pse}, {Feature::pae, cr4_pae}, {Feature::mce, cr4_mce},
+                       {Feature::pge, cr4_pge}, {Feature::fxsr, cr4_osfxsr}, {Feature::sse, cr4_osxmmexcpt},
+                       {Feature::umip, cr4_umip}, {Feature::fsgsbase, cr4_fsgsbase}, {Feature::pcid, cr4_pcide},
+                       {Feature::xsave, cr4_osxsave}, {Feature::smep, cr4_smep}, {Feature::smap, cr4_smap}};
+  auto bits = u64{cr4_pce};
+  for (auto const& row : rows) {
+    if (cpu.has(row.feature)) bits |= row.bits;
+  }
+  return bits;
+}
 
 u64 supported_xcr0(Cpu const& cpu) {
   auto const leaf = cpu.model().lookup(0xd, 0);

@@ -69,7 +69,8 @@ inline void set_edx_eax(Cpu& cpu, u64 value) {
   cpu.set_gpr(x86::rdx, static_cast<u32>(value >> 32));
 }
 
-/// XCR0 bits that the model offers (CPUID leaf 0xD).
+/// CR4 and XCR0 bits that the model offers.
+u64 supported_cr4(Cpu const& cpu);
 u64 supported_xcr0(Cpu const& cpu);
 
 }  // namespace vireo::engine::soft::system

@@ -27,6 +27,8 @@ void leave_to_user(Cpu& cpu, u16 code_selector, u16 stack_selector, u16 code) {
   cpu.update_mode();
 }
 
+bool is_amd(Cpu const& cpu) { return cpu.model().lookup(0, 0).ebx == 0x6874'7541; }  // "Auth"
+
 void require_fsgsbase(Cpu const& cpu) {
   if (!(cpu.state.cr4 & cr4_fsgsbase)) raise_ud();
 }
@@ -48,24 +50,31 @@ void write_base(Cpu& cpu, Instruction const& insn, SegmentRegister segment) {
 
 }  // namespace
 
+// Intel has SYSCALL in 64-bit mode only; AMD also in compatibility mode, where CSTAR is the target, and outside long mode.
 void syscall(Cpu& cpu, Instruction const&, void const*) {
   auto& state = cpu.state;
-  if (!(state.efer & efer_sce) || !cpu.code64()) raise_ud();
+  auto const from64 = cpu.code64();
+  if (!(state.efer & efer_sce) || !(from64 || (cpu.protected_mode() && is_amd(cpu)))) raise_ud();
   state.gpr[rcx] = state.rip;
+  if (!cpu.long_mode()) {
+    state.rip = static_cast<u32>(state.star);
+    state.rflags &= ~u64{flag_if | flag_vm | flag_rf};
+    return enter_kernel(cpu, static_cast<u16>(state.star >> 32), code32);
+  }
   state.gpr[r11] = state.rflags & ~u64{flag_rf};
-  state.rip = state.lstar;
+  state.rip = from64 ? state.lstar : state.cstar;
   state.rflags = (state.rflags & ~(state.sfmask | flag_rf)) | flag_fixed;
   enter_kernel(cpu, static_cast<u16>(state.star >> 32), code64);
 }
 
 void sysret(Cpu& cpu, Instruction const& insn, void const*) {
   auto& state = cpu.state;
-  if (!(state.efer & efer_sce) || !cpu.code64()) raise_ud();
+  if (!(state.efer & efer_sce) || !(cpu.code64() || (cpu.protected_mode() && is_amd(cpu)))) raise_ud();
   require_cpl0(cpu);
   auto const to64 = insn.operand_size == 8;
   if (to64 && !canonical(state.gpr[rcx])) raise_gp();
   state.rip = to64 ? state.gpr[rcx] : cpu.gpr<u32>(rcx);
-  state.rflags = (state.gpr[r11] & 0x3c'7fd7) | flag_fixed;
+  state.rflags = cpu.long_mode() ? (state.gpr[r11] & 0x3c'7fd7) | flag_fixed : state.rflags | flag_if;
   auto const base = static_cast<u16>(state.star >> 48);
   leave_to_user(cpu, static_cast<u16>(base + (to64 ? 16 : 0)), static_cast<u16>(base + 8), to64 ? code64 : code32);
   if (state.rflags & flag_if) cpu.interrupts_enabled();

@@ -1,8 +1,10 @@
 #include "engine/soft/interp/run_loop.h"
 
 #include "engine/soft/interp/lower.h"
+#include "engine/soft/interp/run_loop_breakpoints.h"
 #include "engine/soft/interp/system/event.h"
 #include "engine/soft/interp/trace.h"
+#include "x86/decoder.h"
 
 namespace vireo::engine::soft {
 namespace {
@@ -19,6 +21,36 @@ u64 mode_key(Cpu const& cpu) {
 /// A step by step execution is needed: single-stepping, RF to be cleared after an instruction, breakpoints armed.
 bool needs_care(Cpu const& cpu) {
   return (cpu.state.rflags & (x86::flag_tf | x86::flag_rf)) || (cpu.state.dr7 & 0xff) || cpu.state.interrupt_shadow;
+}
+
+constexpr u64 dr6_single_step{1u << 14};
+
+x86::Instruction decode_again(Cpu const& cpu, Block const& block) {
+  auto insn = x86::Instruction{};
+  x86::decode({block.bytes(), block.byte_count}, cpu.code_size(), cpu.protected_mode(), insn);
+  return insn;
+}
+std::vector<DataAccess> accesses_of(Cpu& cpu, Block const& block) {
+  auto const insn = decode_again(cpu, block);
+  auto const rip = cpu.state.rip;
+  cpu.state.rip += insn.length;  // as while it executes
+  auto accesses = data_accesses(cpu, insn);
+  cpu.state.rip = rip;
+  return accesses;
+}
+/// SDM vol. 3, 18.3.1.4: events delivered by an instruction clear TF, and no trap follows; SYSCALL masks it.
+bool clears_single_step(Cpu const& cpu, Block const& block) {
+  using enum x86::Operation;
+  auto const operation = decode_again(cpu, block).operation;
+  return operation == int_ || operation == int1 || operation == int3 || operation == into || operation == syscall;
+}
+/// An instruction breakpoint is a fault; RF in the flags that are pushed lets the handler return to the instruction.
+void stop_at_execution(Cpu& cpu, u64 linear) {
+  auto const hits = execution_breakpoints(cpu, linear);
+  if (hits == 0) return;
+  cpu.state.dr6 |= hits;
+  cpu.state.rflags |= x86::flag_rf;
+  throw Fault{.vector = x86::Vector::db};
 }
 
 u64 address_of(u8 const* host) {
@@ -140,23 +172,32 @@ void Interpreter::Cache::run_blocks(Cpu& cpu, u32& blocks_left) {
   }
 }
 
-/// Exactly one instruction.
+/// Exactly one instruction, with everything that TF, RF, DR7 and the interrupt shadow ask for.
 void Interpreter::Cache::run_one(Cpu& cpu) {
   auto const linear = cpu.code_address();
+  auto const armed = (cpu.state.dr7 & 0xff) != 0;
+  current = nullptr;
+  if (armed && !(cpu.state.rflags & x86::flag_rf)) stop_at_execution(cpu, linear);
   auto* const block = look_up(cpu, linear, mode_key(cpu) | single_key, BlockShape::single);
   auto const rip = cpu.state.rip;
   current = block;
   current_rip = rip;
-  if (!cpu.code64() && rip + block->byte_count - 1 > cpu.state.cs().limit) raise_gp();
+  if (!cpu.code64() && rip + block->byte_count - 1 > cpu.state.cs().limit) {
+    current = nullptr;
+    raise_gp();
+  }
   if (trace() & trace_blocks) trace_block(cpu, rip, block->bytes(), *block);
-  auto const stepping = (cpu.state.rflags & x86::flag_tf) != 0;
+  auto const accesses = armed && watches_data(cpu) ? accesses_of(cpu, *block) : std::vector<DataAccess>{};
+  auto const stepping = (cpu.state.rflags & x86::flag_tf) && !clears_single_step(cpu, *block);
+  cpu.code_page_host = nullptr;  // one instruction cannot change itself on the way
   cpu.state.interrupt_shadow = false;
   cpu.state.rflags &= ~u64{x86::flag_rf};
   execute(cpu, *block);
   if (!cpu.code64()) cpu.state.rip = static_cast<u32>(cpu.state.rip);
-  if (!stepping || cpu.state.interrupt_shadow) return;
-  cpu.state.dr6 |= u64{1} << 14;  // BS
-  current = nullptr;              // a trap: RIP stays behind the instruction
+  auto const pending = (stepping ? dr6_single_step : 0) | data_breakpoints(cpu, accesses);
+  if (pending == 0 || cpu.state.interrupt_shadow) return;
+  cpu.state.dr6 |= pending;
+  current = nullptr;  // a trap: RIP stays behind the instruction
   throw Fault{.vector = x86::Vector::db};
 }
 

@@ -163,6 +163,33 @@ TEST(RunLoop, TrapsAfterEachInstructionWhenSingleStepping) {
   EXPECT_TRUE(guest.cpu.state.dr6 & 0x4000);
 }
 
+TEST(Breakpoints, OnExecutionFaultsBeforeTheInstructionAndSetsRfInTheSavedFlags) {
+  auto guest = Guest64{{0xff, 0xc0, 0xff, 0xc0, hlt}};
+  install_handler(guest, 1, 0x290000);
+  guest.cpu.state.dr[2] = code_at + 2;
+  guest.cpu.state.dr7 |= 1u << 4;  // L2, execute
+
+  EXPECT_EQ(guest.run_to_halt(), RunExit::idle);
+
+  EXPECT_EQ(guest.machine.load<u64>(guest.reg(x86::rsp)), code_at + 2);
+  EXPECT_EQ(guest.reg(x86::rax), 1u);
+  EXPECT_EQ(guest.cpu.state.dr6 & 0xf, 4u);
+  EXPECT_TRUE(guest.machine.load<u64>(guest.reg(x86::rsp) + 16) & x86::flag_rf);
+}
+
+TEST(Breakpoints, OnWritesTrapAfterTheInstruction) {
+  auto guest = Guest64{{0x8b, 0x03, 0x89, 0x03, hlt}};  // mov eax, [rbx]; mov [rbx], eax
+  install_handler(guest, 1, 0x290000);
+  guest.reg(x86::rbx) = data_at;
+  guest.cpu.state.dr[0] = data_at;
+  guest.cpu.state.dr7 |= 1u | 1u << 16 | 3u << 18;  // L0, write, 4 bytes
+
+  EXPECT_EQ(guest.run_to_halt(), RunExit::idle);
+
+  EXPECT_EQ(guest.machine.load<u64>(guest.reg(x86::rsp)), code_at + 4);
+  EXPECT_EQ(guest.cpu.state.dr6 & 0xf, 1u);
+}
+
 TEST(Strings, RepMovsMovesPastPageBoundaries) {
   auto guest = Guest64{{0xf3, 0xa4, hlt}};  // rep movsb
   for (auto i = u64{}; i < 10000; ++i) guest.machine.store<u8>(data_at + i, static_cast<u8>(i * 7));

@@ -51,9 +51,8 @@ void adjust_multiply(Cpu& cpu, Instruction const& insn, void const*) {
 void adjust_divide(Cpu& cpu, Instruction const& insn, void const*) {
   auto const ax = cpu.gpr<u16>(x86::rax);
   auto const product = static_cast<u8>((ax >> 8) * static_cast<u8>(insn.immediate));
-  auto const result = static_cast<u8>(product + ax);
-  cpu.set_gpr<u16>(x86::rax, result);
-  set_result_flags(cpu, result, false, false);
+  // The flags that the SDM leaves undefined are those of this addition.
+  cpu.set_gpr<u16>(x86::rax, alu::add<u8>(cpu.state.rflags, static_cast<u8>(ax), product));
 }
 
 template <typename T>

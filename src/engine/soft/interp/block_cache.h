@@ -98,8 +98,8 @@ class BlockCache {
     u64 key{};
     Block* block{};
   };
-  static constexpr u32 front_entries{16384};
-  FrontEntry& front(u64 key) { return front_[(key ^ key >> 14) & (front_entries - 1)]; }
+  static constexpr u32 front_entries{65536};
+  FrontEntry& front(u64 key) { return front_[(key ^ key >> 16) & (front_entries - 1)]; }
 
   /// The block that stands for none: links lead here at first.
   Block* none() { return &none_; }
@@ -112,10 +112,10 @@ class BlockCache {
   bool full() const { return used_ > max_bytes; }
 
  private:
-  static constexpr u32 buckets{65536};
+  static constexpr u32 buckets{524288};
   static constexpr std::size_t chunk_bytes{1 << 20};
   static constexpr std::size_t max_bytes{128 << 20};
-  static u32 bucket(u64 key) { return static_cast<u32>((key ^ key >> 17) & (buckets - 1)); }
+  static u32 bucket(u64 key) { return static_cast<u32>((key ^ key >> 19) & (buckets - 1)); }
 
   Block none_{};
   std::vector<FrontEntry> front_;

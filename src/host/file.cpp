@@ -38,6 +38,7 @@ Result<File> File::open(std::string path, Flags flags) {
   if (flags.truncate) mode |= O_TRUNC;
   if (flags.direct) mode |= O_DIRECT;
   if (flags.data_sync) mode |= O_DSYNC;
+  if (flags.no_wait) mode |= O_NONBLOCK;
   auto const fd = ::open(path.c_str(), mode, flags.mode);
   if (fd < 0)
     return fail_errno(errno, fmt::format("{}: cannot open{}", path, flags.write ? " for writing" : ""));

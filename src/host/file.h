@@ -20,6 +20,7 @@ class File {
     bool truncate{};
     bool direct{};     // O_DIRECT: buffers, offsets and lengths aligned by the caller
     bool data_sync{};  // O_DSYNC
+    bool no_wait{};    // O_NONBLOCK: a pipe or device of that name does not hold the open up
     unsigned mode{0644};
   };
   enum class Lock : u8 { shared, exclusive };

@@ -16,7 +16,7 @@ constexpr std::size_t zero_chunk{1u << 20};
 
 Result<Storage> Storage::open(std::string const& path, bool writable, CacheMode cache) {
   auto storage = Storage{};
-  auto file = host::File::open(path, {.write = writable, .direct = is_direct(cache)});
+  auto file = host::File::open(path, {.write = writable, .direct = is_direct(cache), .no_wait = true});
   if (!file && is_direct(cache) && file.error().code() == Errc::invalid) {
     return fail(Errc::unsupported,
                 fmt::format("{}: its file system knows no O_DIRECT; use cache mode writeback or "
@@ -24,6 +24,9 @@ Result<Storage> Storage::open(std::string const& path, bool writable, CacheMode 
                             path));
   }
   storage.file_ = TRY(std::move(file));
+  if (storage.file_.kind() == host::File::Kind::other) {
+    return fail(Errc::invalid, fmt::format("{}: is neither a file nor a block device", path));
+  }
   storage.writable_ = writable;
   storage.cache_ = cache;
   return storage;

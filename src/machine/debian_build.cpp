@@ -112,6 +112,7 @@ std::vector<std::string> mmdebstrap_arguments(DebianBuild const& build, std::str
       ::geteuid() == 0 ? "--format=directory" : "--format=tar",
       "--include=" + packages,
       "--aptopt=Apt::Install-Recommends \"false\"",
+      "--dpkgopt=force-unsafe-io",
       "--dpkgopt=path-exclude=/usr/share/man/*",
       "--dpkgopt=path-exclude=/usr/share/locale/*",
       "--dpkgopt=path-exclude=/usr/share/doc/*",

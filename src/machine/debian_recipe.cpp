@@ -48,6 +48,9 @@ printf 'MODULES=list\nCOMPRESS=lz4\n' > /etc/initramfs-tools/conf.d/vireo
 printf '%s\n' virtio_pci virtio_mmio virtio_blk virtio_scsi virtio_console ahci ata_piix sd_mod nvme ext4 \
   >> /etc/initramfs-tools/modules
 update-initramfs -u -k all
+# What only the build wanted.
+rm -f /etc/apt/apt.conf.d/99mmdebstrap
+sed -i /force-unsafe-io/d /etc/dpkg/dpkg.cfg.d/99mmdebstrap
 ln -sf ../run/systemd/resolve/stub-resolv.conf /etc/resolv.conf
 )"};
 

@@ -1,5 +1,8 @@
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <random>
 #include <thread>
@@ -296,6 +299,36 @@ TEST(Qcow2, KeepsNeighboursApartWhenManyThreadsWrite) {
     expect_same(*image, expected);
   }
   expect_clean(folder / "disk");
+}
+
+TEST(Qcow2, KeepsWhatWasFlushedWhenTheProcessDies) {
+  auto const folder = TestFolder{};
+  ASSERT_TRUE(create_qcow2(folder / "disk", 8 << 20, {}, 9));
+  auto const child = ::fork();
+  if (child == 0) {
+    auto random = std::mt19937_64{5};
+    auto unused = Shadow(8 << 20);
+    auto const image = opened(folder / "disk");
+    for (auto step = 0; step < 100; ++step) change(*image, unused, random);
+    static_cast<void>(image->write(4096, Shadow(1 << 20, std::byte{0x77})));
+    static_cast<void>(image->flush());
+    static_cast<void>(image->write(5 << 20, noise(1 << 20, random)));
+    static_cast<void>(image->discard(2 << 20, 1 << 20));
+    ::_exit(0);  // what was not flushed is lost
+  }
+  ::waitpid(child, nullptr, 0);
+  auto const check = host::run_process({.arguments = {"qemu-img", "check", "-q", folder / "disk"}});
+  EXPECT_THAT(check->status.code, testing::AnyOf(0, 3)) << "3: space leaked, which is allowed";
+  auto bytes = Shadow(1 << 20);
+  ASSERT_TRUE(opened(folder / "disk")->read(4096, bytes));
+  EXPECT_TRUE(bytes == Shadow(1 << 20, std::byte{0x77}));
+}
+
+TEST(Qcow2, RefusesABackingFileThatIsAPipe) {
+  auto const folder = TestFolder{};
+  ASSERT_EQ(::mkfifo((folder / "pipe").c_str(), 0600), 0);
+  tool({"qemu-img", "create", "-q", "-f", "qcow2", "-u", "-b", "pipe", "-F", "raw", folder / "disk", "1M"});
+  EXPECT_EQ(open_image(folder / "disk").error().code(), Errc::invalid);
 }
 
 class CacheModes : public testing::TestWithParam<CacheMode> {};

@@ -129,7 +129,7 @@ Result<> Qcow2Image::discard(u64 at, u64 length) {
   auto const end = at + length == bytes_ ? align_up(bytes_, cluster_) : align_down(at + length, cluster_);
   auto const start = align_up(at, cluster_);
   if (start >= end) return {};
-  TRY(clear_clusters(start >> cluster_bits_, end >> cluster_bits_, true));
+  static_cast<void>(TRY(clear_clusters(start >> cluster_bits_, end >> cluster_bits_, true)));
   return {};
 }
 

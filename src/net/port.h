@@ -7,8 +7,9 @@
 
 namespace vireo::net {
 
-/// One end of a virtual cable. Frames are whole Ethernet frames without FCS, 14..65,550 bytes; others are dropped and
-/// counted. send() may be called from any thread; the receiver is called on the thread of the port's owner.
+/// One end of a virtual cable. Frames are whole Ethernet frames without FCS, 14..65,550 bytes; others are
+/// dropped and counted. send() may be called from any thread; the receiver is called on the thread of the
+/// port's owner.
 class Port {
  public:
   using Receiver = std::function<bool(ConstBytes frame)>;  // false: no room now, call resume() later

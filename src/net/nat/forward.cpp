@@ -10,9 +10,8 @@ namespace vireo::net {
 namespace {
 
 std::unexpected<Error> bad(std::string_view text, std::string_view why) {
-  return fail(
-      Errc::invalid,
-      fmt::format("forward '{}': {}; it should look like 2222:22, 0.0.0.0:8080:80 or 5353:53/udp", text, why));
+  return fail(Errc::invalid,
+              fmt::format("'{}': {}; it should look like 2222:22, 0.0.0.0:8080:80 or 5353:53/udp", text, why));
 }
 
 /// Splits at colons outside of brackets.

@@ -129,6 +129,12 @@ Generator::Generator(u64 seed, x86::CpuidModel const& model) : random_{seed} {
   }
 }
 
+std::vector<Row const*> Generator::rows() const {
+  auto all = integer_;
+  all.insert(all.end(), vector_.begin(), vector_.end());
+  return all;
+}
+
 Scratch Generator::scratch() {
   auto bytes = Scratch{};
   for (auto i = 0uz; i < bytes.size(); i += 16) fill_vector(bytes.data() + i);
@@ -449,6 +455,7 @@ bool Generator::add_element(Program& program) {
   element.instruction = static_cast<u32>(program.code.size());
   program.code.insert(program.code.end(), insn.bytes.begin(), insn.bytes.begin() + insn.length);
   element.end = static_cast<u32>(program.code.size());
+  element.row = insn.row;
   auto const& flags = x86::row_of(insn).flags;
   element.undefined_flags = (undefined_before & ~flags.written) | flags.undefined;
   if (!program.elements.empty()) {

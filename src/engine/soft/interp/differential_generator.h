@@ -14,6 +14,7 @@ class Generator {
 
   Program next(u64 at);
   Scratch scratch();
+  std::vector<x86::Row const*> rows() const;  // what it draws from
 
  private:
   using Instruction = x86::Instruction;

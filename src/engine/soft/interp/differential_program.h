@@ -36,6 +36,7 @@ struct Registers {
 
 struct Element {                      // one generated instruction with the moves that prepare its operands
   u32 start{}, instruction{}, end{};  // offsets in code
+  u16 row{};                          // in the instruction table
   u32 undefined_flags{};              // of all elements so far, at its end
   bool may_end_here{true};            // no branch crosses its end
 };

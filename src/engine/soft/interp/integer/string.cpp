@@ -34,7 +34,8 @@ struct Side {
 Side source(Instruction const& insn) { return {insn.memory.segment, x86::rsi}; }
 constexpr Side destination{SegmentRegister::es, x86::rdi};
 
-/// With a 32-bit address size and a count of zero, RCX and what MOVS and STOS write through lose their upper halves.
+/// With REP and a 32-bit address size, RCX and what MOVS and STOS write through lose their upper halves, even when the count
+/// is zero or the first element faults.
 void clear_upper_halves(Cpu& cpu, std::span<u8 const> registers) {
   for (auto const reg : registers) cpu.set_gpr<u32>(reg, cpu.gpr<u32>(reg));
 }
@@ -106,7 +107,7 @@ void rep_stos(std::byte* to, T value, u64 count) {
 template <typename T>
 struct Movs {
   static constexpr bool compares{false};
-  static constexpr auto cleared_by_zero_count = std::array<u8, 3>{x86::rcx, x86::rsi, x86::rdi};
+  static constexpr auto cleared_by_repeat = std::array<u8, 3>{x86::rcx, x86::rsi, x86::rdi};
   static void one(Cpu& cpu, Instruction const& insn) {
     auto const value = load<T>(cpu, insn, source(insn));
     cpu.write<T>(destination.segment, index_register(cpu, x86::rdi, insn.address_size), value);
@@ -130,7 +131,7 @@ struct Movs {
 template <typename T>
 struct Stos {
   static constexpr bool compares{false};
-  static constexpr auto cleared_by_zero_count = std::array<u8, 2>{x86::rcx, x86::rdi};
+  static constexpr auto cleared_by_repeat = std::array<u8, 2>{x86::rcx, x86::rdi};
   static void one(Cpu& cpu, Instruction const& insn) {
     cpu.write<T>(destination.segment, index_register(cpu, x86::rdi, insn.address_size), cpu.gpr<T>(x86::rax));
     advance(cpu, x86::rdi, insn.address_size, step_of(cpu, sizeof(T)));
@@ -149,7 +150,7 @@ struct Stos {
 template <typename T>
 struct Lods {
   static constexpr bool compares{false};
-  static constexpr auto cleared_by_zero_count = std::array<u8, 1>{x86::rcx};
+  static constexpr auto cleared_by_repeat = std::array<u8, 1>{x86::rcx};
   static void one(Cpu& cpu, Instruction const& insn) {
     cpu.set_gpr<T>(x86::rax, load<T>(cpu, insn, source(insn)));
     advance(cpu, x86::rsi, insn.address_size, step_of(cpu, sizeof(T)));
@@ -159,7 +160,7 @@ struct Lods {
 template <typename T>
 struct Cmps {
   static constexpr bool compares{true};
-  static constexpr auto cleared_by_zero_count = std::array<u8, 1>{x86::rcx};
+  static constexpr auto cleared_by_repeat = std::array<u8, 1>{x86::rcx};
   static void one(Cpu& cpu, Instruction const& insn) {
     auto const left = load<T>(cpu, insn, source(insn));
     auto const right = load<T>(cpu, insn, destination);
@@ -173,7 +174,7 @@ struct Cmps {
 template <typename T>
 struct Scas {
   static constexpr bool compares{true};
-  static constexpr auto cleared_by_zero_count = std::array<u8, 1>{x86::rcx};
+  static constexpr auto cleared_by_repeat = std::array<u8, 1>{x86::rcx};
   static void one(Cpu& cpu, Instruction const& insn) {
     alu::sub<T>(cpu.state.rflags, cpu.gpr<T>(x86::rax), load<T>(cpu, insn, destination));
     advance(cpu, x86::rdi, insn.address_size, step_of(cpu, sizeof(T)));
@@ -194,7 +195,7 @@ void repeated(Cpu& cpu, Instruction const& insn, void const*) {
   auto const size = insn.address_size;
   auto const native = runs_natively(cpu);
   auto until_poll = polls_every;
-  if (size == 4 && index_register(cpu, x86::rcx, size) == 0) return clear_upper_halves(cpu, Group::cleared_by_zero_count);
+  if (size == 4) clear_upper_halves(cpu, Group::cleared_by_repeat);
   for (auto left = index_register(cpu, x86::rcx, size); left != 0;) {
     auto done = native ? Group::many(cpu, insn, left) : 0;
     auto poll = done != 0;

@@ -32,6 +32,7 @@ struct Area {
         offset{of.effective_address(insn)},
         long_pointers{(insn.prefixes.rex & 8) != 0},
         registers{of.code64() ? std::size_t{16} : std::size_t{8}} {
+    of.linear(segment, offset, 1, Access::read);  // the segment's faults come before the alignment's
     require_alignment(of, segment, offset, alignment - 1);
   }
   void read(std::size_t at, void* into, std::size_t length) const {

@@ -1,5 +1,7 @@
 #include "engine/soft/interp/run_loop.h"
 
+#include <cstring>
+
 #include "engine/soft/interp/lower.h"
 #include "engine/soft/interp/run_loop_breakpoints.h"
 #include "engine/soft/interp/system/event.h"
@@ -23,6 +25,7 @@ bool needs_care(Cpu const& cpu) {
   return (cpu.state.rflags & (x86::flag_tf | x86::flag_rf)) || (cpu.state.dr7 & 0xff) || cpu.state.interrupt_shadow;
 }
 
+constexpr u32 max_instruction_length{15};
 constexpr u64 dr6_single_step{1u << 14};
 
 x86::Instruction decode_again(Cpu const& cpu, Block const& block) {
@@ -63,13 +66,21 @@ u64 address_of(u8 const* host) {
 struct Interpreter::Cache {
   BlockCache blocks;
   UncachedBlock uncached{};
+  // Instructions that cross a page, by the key of their first byte.
+  struct Crossing {
+    u64 key{};
+    UncachedBlock what{};
+  };
+  static constexpr u32 crossings{128};
+  std::vector<Crossing> crossing{std::vector<Crossing>(crossings)};
   // What is executing, for the way back from a Fault.
   Block* current{};
   u64 current_rip{};
   u8 const* found_at{};  // where look_up's block lies; null for the uncached instruction
 
-  Cache() { uncached.block.links[0] = uncached.block.links[1] = blocks.none(); }
 
+  Block* find_crossing(Cpu& cpu, u64 linear, Cpu::CodeBytes code, u64 key);
+  void keep_crossing(u64 key, u32 in_first_page);
   Block* look_up(Cpu& cpu, u64 linear, u64 mode, BlockShape shape);
   void execute(Cpu& cpu, Block& block);
   void run_blocks(Cpu& cpu, u32& blocks_left);
@@ -77,6 +88,26 @@ struct Interpreter::Cache {
   RunExit run(Cpu& cpu, u32 max_blocks, bool only_one);
   bool deliver(Cpu& cpu, Fault const& fault);
 };
+
+/// A crossing instruction met before, if both its parts are still there. May throw the Fault of fetching the second,
+/// which is due: the first part is the same.
+Block* Interpreter::Cache::find_crossing(Cpu& cpu, u64 linear, Cpu::CodeBytes code, u64 key) {
+  if (code.length >= max_instruction_length) return nullptr;
+  auto& [kept_key, kept] = crossing[code.length * 8 % crossings + (key >> 12) % 8];
+  auto const length = u32{kept.block.byte_count};
+  if (kept_key != key || std::memcmp(code.host, kept.block.bytes(), code.length) != 0) return nullptr;
+  auto const rest = cpu.code_at(cpu.code64() ? linear + code.length : static_cast<u32>(linear + code.length));
+  if (rest.host == nullptr) return nullptr;
+  if (std::memcmp(rest.host, kept.block.bytes() + code.length, length - code.length) != 0) return nullptr;
+  return &kept.block;
+}
+void Interpreter::Cache::keep_crossing(u64 key, u32 in_first_page) {
+  if (uncached.block.byte_count <= in_first_page) return;
+  auto& [kept_key, kept] = crossing[in_first_page * 8 % crossings + (key >> 12) % 8];
+  kept_key = key;
+  kept = uncached;
+  kept.steps[0].generic = &kept.instruction;
+}
 
 /// The slow way to a block. May throw the Fault of fetching.
 [[gnu::noinline]] Block* Interpreter::Cache::look_up(Cpu& cpu, u64 linear, u64 mode, BlockShape shape) {
@@ -88,8 +119,9 @@ struct Interpreter::Cache {
     raise_gp();
   }
   auto const code = cpu.code_at(linear);
+  auto const key = address_of(code.host) | mode;
   if (code.host != nullptr) {
-    auto const key = address_of(code.host) | mode;
+    if (auto* const block = find_crossing(cpu, linear, code, key); block != nullptr) return block;
     auto* block = blocks.find(key);
     if (block == nullptr || !block->unchanged(code.host)) {
       if (blocks.full()) blocks.forget_all();
@@ -103,6 +135,7 @@ struct Interpreter::Cache {
     }
   }
   make_uncached(cpu, linear, uncached);
+  if (code.host != nullptr) keep_crossing(key, code.length);
   return &uncached.block;
 }
 
@@ -168,7 +201,7 @@ void Interpreter::Cache::run_blocks(Cpu& cpu, u32& blocks_left) {
     execute(cpu, *block);
     --blocks_left;
     if (block->special) return;
-    previous = block;
+    previous = block->key != 0 ? block : blocks.none();
   }
 }
 

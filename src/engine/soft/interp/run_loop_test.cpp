@@ -94,6 +94,20 @@ TEST(RunLoop, ExecutesAnInstructionAcrossAPageBoundary) {
   EXPECT_EQ(guest.reg(x86::rax), 0x12345678u);
 }
 
+TEST(RunLoop, SeesThatTheSecondHalfOfACrossingInstructionHasChanged) {
+  auto guest = Guest64{{}};
+  guest.machine.store_code(code_at + 0xffd, {0xb8, 0x78, 0x56, 0x34, 0x12, hlt});
+  guest.cpu.state.rip = code_at + 0xffd;
+  guest.run_to_halt();
+  guest.machine.store<u8>(code_at + 0x1001, 0x99);
+  guest.cpu.state.rip = code_at + 0xffd;
+  guest.cpu.state.activity = Activity::running;
+
+  guest.run_to_halt();
+
+  EXPECT_EQ(guest.reg(x86::rax), 0x99345678u);
+}
+
 TEST(RunLoop, LeavesAtABlockBoundaryWhenAttentionIsRequested) {
   auto guest = Guest64{{0xeb, 0xfe}};  // jmp self
   guest.cpu.request_attention(attention_stop);

@@ -160,6 +160,16 @@ std::optional<Fault> deliver_protected(Cpu& cpu, Event const& event) {
   return {};
 }
 
+/// The interrupt redirection bitmap: the 32 bytes below the I/O bitmap, a clear bit keeps the interrupt in the program.
+bool goes_to_program(Cpu& cpu, u8 vector) {
+  constexpr auto io_map_base = u64{102};
+  auto const& tr = cpu.state.tr;
+  if (tr.limit < io_map_base + 1) return false;
+  auto const at = cpu.read_linear<u16>(tr.base + io_map_base, true) + vector / 8u - 32u;
+  if (at > tr.limit) return false;
+  return !(cpu.read_linear<u8>(tr.base + at, true) >> vector % 8 & 1);
+}
+
 bool is_contributory(Vector vector) {
   return vector == Vector::de || (vector >= Vector::ts && vector <= Vector::gp);
 }
@@ -174,6 +184,28 @@ void recognise(Cpu& cpu, Event const& event) {
 }
 
 }  // namespace
+
+bool redirect_interrupt(Cpu& cpu, u8 vector) {
+  auto& state = cpu.state;
+  auto const privileged = (state.rflags & x86::flag_iopl) == x86::flag_iopl;
+  if (!(state.cr4 & x86::cr4_vme) || !goes_to_program(cpu, vector)) {
+    if (!privileged) raise_gp();
+    return false;
+  }
+  constexpr auto iopl3 = u64{x86::flag_iopl};
+  auto const interrupts_on = (state.rflags & x86::flag_vif) != 0;
+  auto const virtual_flags = (state.rflags & ~u64{x86::flag_if}) | iopl3 | (interrupts_on ? x86::flag_if : 0u);
+  auto const entry = cpu.read_linear<u32>(vector * 4u, false);
+  auto stack = PendingStack{cpu};
+  stack.push(privileged ? state.rflags : virtual_flags, 2);
+  stack.push(state.cs().selector, 2);
+  stack.push(state.rip, 2);
+  stack.commit();
+  auto const code = real_mode_segment(cpu, SegmentRegister::cs, static_cast<u16>(entry >> 16));
+  enter_handler(cpu, code, entry & 0xffff,
+                x86::flag_tf | x86::flag_rf | (privileged ? x86::flag_if : x86::flag_vif));
+  return true;
+}
 
 Combination combine(Event const& first, Vector second) {
   if (first.kind != Event::Kind::exception) return Combination::serial;

@@ -37,9 +37,19 @@ void set_flags(Cpu& cpu, u64 flags) {
   if (enabled) cpu.interrupts_enabled();
 }
 
+/// IRET below IOPL 3 with CR4.VME: VIF stands for IF (SDM vol. 3, 21.3.2).
+u64 virtual_interrupt_flags(Cpu const& cpu, u64 popped) {
+  auto const enables = (popped & x86::flag_if) != 0;
+  if ((popped & x86::flag_tf) || (enables && (cpu.state.rflags & x86::flag_vip))) raise_gp();
+  auto const flags = (cpu.state.rflags & ~user_flags) | (popped & user_flags);
+  return enables ? flags | x86::flag_vif : flags & ~u64{x86::flag_vif};
+}
+
 void return_in_real_mode(Cpu& cpu, u8 size) {
   auto& state = cpu.state;
-  if (cpu.virtual8086() && (state.rflags & x86::flag_iopl) != x86::flag_iopl) raise_gp();
+  auto const privileged = !cpu.virtual8086() || (state.rflags & x86::flag_iopl) == x86::flag_iopl;
+  auto const extended = (state.cr4 & x86::cr4_vme) && size == 2;
+  if (!privileged && !extended) raise_gp();
   auto stack = PendingStack{cpu};
   auto const offset = stack.pop(size);
   auto const selector = static_cast<u16>(stack.pop(size));
@@ -49,10 +59,11 @@ void return_in_real_mode(Cpu& cpu, u8 size) {
   auto mask = user_flags | x86::flag_if;
   if (!cpu.virtual8086()) mask |= x86::flag_iopl;
   if (size > 2) mask |= x86::flag_rf | x86::flag_ac | x86::flag_id;
+  auto const flags = privileged ? (state.rflags & ~mask) | (popped & mask) : virtual_interrupt_flags(cpu, popped);
   stack.commit();
   state.cs() = code;
   state.rip = offset;
-  set_flags(cpu, (state.rflags & ~mask) | (popped & mask));
+  set_flags(cpu, flags);
 }
 
 /// The stack holds what was pushed on leaving virtual-8086 mode; EIP, CS and EFLAGS have been popped.

@@ -109,8 +109,8 @@ void interrupt_return_handler(Cpu& cpu, Instruction const& insn, void const*) {
 }
 
 void software_interrupt(Cpu& cpu, Instruction const& insn, void const*) {
-  if (cpu.virtual8086() && (cpu.state.rflags & x86::flag_iopl) != x86::flag_iopl) raise_gp();
   auto const vector = static_cast<u8>(insn.immediate);
+  if (cpu.virtual8086() && redirect_interrupt(cpu, vector)) return;
   finish_task_switch(cpu, deliver_once(cpu, {.vector = vector, .kind = Event::Kind::software}));
 }
 

@@ -42,6 +42,11 @@ static_assert(sizeof(Step) == 32);
 struct alignas(64) Block {
   static constexpr u32 max_steps{32};
   static constexpr u32 inline_bytes{20};
+  enum class Kind : u8 {
+    plain,
+    special,   // may leave the vCPU in another mode, address space, activity or interrupt state
+    uncached,  // not in the cache: nothing may link to or from it
+  };
 
   u64 key{};
   Block* links[2]{};     // where it went before: candidates to be checked by their keys
@@ -49,7 +54,7 @@ struct alignas(64) Block {
   u16 byte_count{};
   u16 step_count{};      // without the step that ends a block which no branch ends
   u16 bytes_offset{};    // of the copied bytes, from the block's start
-  bool special{};        // may leave the vCPU in another mode, address space, activity or interrupt state
+  Kind kind{};
   u8 first_bytes[inline_bytes]{};
 
   // SOUND: BlockCache and UncachedBlock place step_count + 1 steps behind the block.
@@ -78,8 +83,8 @@ inline bool Block::unchanged(u8 const* host) const {
   // SOUND: reads lie within byte_count of either side. Another vCPU may write meanwhile: then old or new bytes are seen,
   // as a processor that has already fetched may do (SDM vol. 3, 9.1.3).
   if (count >= 8) {
-    auto difference = differs(u64{}, count - 8);
-    for (auto at = 0u; at + 8 < count; at += 8) difference |= differs(u64{}, at);
+    auto difference = differs(u64{}, 0) | differs(u64{}, count - 8);
+    for (auto at = 8u; at + 8 < count; at += 8) difference |= differs(u64{}, at);
     return difference == 0;
   }
   if (count >= 4) return (differs(u32{}, 0) | differs(u32{}, count - 4)) == 0;

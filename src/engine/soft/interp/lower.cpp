@@ -118,7 +118,7 @@ Block* make_block(Cpu const& cpu, BlockCache& cache, u8 const* code, u32 length,
   block->byte_count = static_cast<u16>(at);
   block->step_count = static_cast<u16>(count);
   block->bytes_offset = static_cast<u16>(fits ? offsetof(Block, first_bytes) : sizeof(Block) + steps_bytes);
-  block->special = special;
+  block->kind = special ? Block::Kind::special : Block::Kind::plain;
   // SOUND: Step is trivially copyable and the storage has room for the steps and the bytes.
   std::memcpy(static_cast<void*>(block->steps()), steps.data(), steps_bytes);
   std::memcpy(block->bytes(), code, at);
@@ -149,7 +149,7 @@ void make_uncached(Cpu& cpu, u64 linear, UncachedBlock& into) {
   storage.lowered = decoded ? lower(cpu, insn) : lower_failure(status);
   block.byte_count = insn.length;
   block.step_count = 1;
-  block.special = storage.lowered.ends_block;
+  block.kind = storage.lowered.ends_block && (!decoded || is_special(insn)) ? Block::Kind::special : Block::Kind::uncached;
   std::memcpy(block.first_bytes, insn.bytes.data(), insn.length);
   block.bytes_offset = offsetof(Block, first_bytes);
   steps[0] = {.function = storage.lowered.ends_block ? generic_last : generic_next,

@@ -83,6 +83,8 @@ struct Interpreter::Cache {
   void keep_crossing(u64 key, u32 in_first_page);
   Block* look_up(Cpu& cpu, u64 linear, u64 mode, BlockShape shape);
   void execute(Cpu& cpu, Block& block);
+  void account_for_early_end(Cpu& cpu, Block const& block, u64 rip);
+  template <bool plain64>
   void run_blocks(Cpu& cpu, u32& blocks_left);
   void run_one(Cpu& cpu);
   RunExit run(Cpu& cpu, u32 max_blocks, bool only_one);
@@ -139,46 +141,48 @@ void Interpreter::Cache::keep_crossing(u64 key, u32 in_first_page) {
   return &uncached.block;
 }
 
-inline void Interpreter::Cache::execute(Cpu& cpu, Block& block) {
+[[gnu::always_inline]] inline void Interpreter::Cache::execute(Cpu& cpu, Block& block) {
   auto const rip = cpu.state.rip;
   current = &block;
   current_rip = rip;
-  cpu.code_written = false;
   block.steps()->function(cpu, block.steps(), rip);
   cpu.instructions += block.step_count;
-  if (cpu.code_written) [[unlikely]] {
-    // Left early, unless the last instruction wrote. A branch went past the end: then all were executed.
-    auto const executed = step_at(block, cpu.state.rip - rip) + 1;
-    if (executed < block.step_count) cpu.instructions -= block.step_count - executed;
-    cpu.code_written = false;
-  }
+  if (cpu.code_written) [[unlikely]] account_for_early_end(cpu, block, rip);
+}
+/// The block was left early, unless its last instruction wrote: a branch then stands at no step's end.
+[[gnu::noinline]] void Interpreter::Cache::account_for_early_end(Cpu& cpu, Block const& block, u64 rip) {
+  cpu.instructions -= block.step_count - (step_at(block, cpu.state.rip - rip) + 1);
+  cpu.code_written = false;
 }
 
-/// Until attention, the budget's end, or a block that may have changed what is remembered here.
+/// Until attention, the budget's end, or a block that may have changed what is remembered here. `plain64` is 64-bit mode
+/// without a trace.
+template <bool plain64>
 void Interpreter::Cache::run_blocks(Cpu& cpu, u32& blocks_left) {
   auto const mode = mode_key(cpu);
-  auto const code64 = cpu.code64();
+  auto const code64 = plain64 || cpu.code64();
   auto const rights = cpu.cpl() == 3 ? Rights::user : Rights::supervisor;
   auto const base = code64 ? 0 : cpu.state.cs().base;
   auto const limit = code64 ? 0 : u64{cpu.state.cs().limit};
-  auto const traces = (trace() & trace_blocks) != 0;
+  auto const traces = !plain64 && (trace() & trace_blocks) != 0;
   // The page of the last block. It stays mapped here: only a special block can flush the TLB, and that ends this loop.
-  auto page = ~u64{};
+  constexpr auto no_page = u64{1};
+  auto page = no_page;
   auto addend = u64{};
   auto* previous = blocks.none();
-  while (blocks_left > 0) {
+  for (; blocks_left > 0; --blocks_left) {
     if (cpu.attention.load(std::memory_order_relaxed) != 0) [[unlikely]] return;
     auto const rip = cpu.state.rip;
     auto const linear = code64 ? rip : static_cast<u32>(base + rip);
     if ((linear & ~(page_size - 1)) != page) [[unlikely]] {
       auto const& entry = cpu.mmu.entry(rights, linear);
       auto const mapped = entry.execute == cpu.mmu.tag(linear);
-      page = mapped ? linear & ~(page_size - 1) : ~u64{};
-      addend = mapped ? entry.addend : 0;
+      page = mapped ? linear & ~(page_size - 1) : no_page;
+      addend = entry.addend;
+      // SOUND: a page of guest memory, used only when it is mapped.
+      cpu.code_page_host = mapped ? reinterpret_cast<std::byte*>(page + addend) : nullptr;
     }
-    // SOUND: used only when the page is mapped, in guest memory.
-    auto const* host = reinterpret_cast<u8 const*>(linear + addend);
-    auto const key = address_of(host) | mode;
+    auto const key = (linear + addend) | mode;
     auto* block = previous->links[0];
     if (block->key != key) {
       block = previous->links[1];
@@ -188,20 +192,31 @@ void Interpreter::Cache::run_blocks(Cpu& cpu, u32& blocks_left) {
         previous->links[previous->links[0] != blocks.none()] = block;
       }
     }
-    if (page == ~u64{} || block == blocks.none() || !block->unchanged(host)) [[unlikely]] {
+    // SOUND: the tag said that this page lies in guest memory.
+    auto const* const host = reinterpret_cast<u8 const*>(linear + addend);
+    auto const found = page != no_page && block->key == key && block->unchanged(host);
+    if (!found) [[unlikely]] {
       block = look_up(cpu, linear, mode, BlockShape::many);
-      host = found_at;
+      // SOUND: compared with addresses of stores only.
+      cpu.code_page_host = reinterpret_cast<std::byte*>(address_of(found_at) & ~(page_size - 1));
+      page = no_page;
     }
-    cpu.code_page_host = reinterpret_cast<std::byte*>(address_of(host) & ~(page_size - 1));
-    if (!code64 && rip + block->byte_count > limit) [[unlikely]] {
-      --blocks_left;
-      return run_one(cpu);
+    if constexpr (!plain64) {
+      if (!code64 && rip + block->byte_count > limit) [[unlikely]] {
+        --blocks_left;
+        return run_one(cpu);
+      }
+      if (traces) [[unlikely]] trace_block(cpu, rip, block->bytes(), *block);
     }
-    if (traces) [[unlikely]] trace_block(cpu, rip, block->bytes(), *block);
     execute(cpu, *block);
-    --blocks_left;
-    if (block->special) return;
-    previous = block->key != 0 ? block : blocks.none();
+    if (block->kind != Block::Kind::plain) [[unlikely]] {
+      if (block->kind != Block::Kind::uncached) {
+        --blocks_left;
+        return;
+      }
+      block = blocks.none();
+    }
+    previous = block;
   }
 }
 
@@ -242,12 +257,14 @@ bool Interpreter::Cache::deliver(Cpu& cpu, Fault const& fault) {
     cpu.state.rip -= current->steps()[index].length;
   }
   current = nullptr;
+  cpu.code_written = false;
   if (trace() & trace_exceptions) trace_exception(cpu, fault);
   return deliver_event(cpu, exception_event(fault)) == Delivery::delivered;
 }
 
 RunExit Interpreter::Cache::run(Cpu& cpu, u32 max_blocks, bool only_one) {
   auto blocks_left = max_blocks;
+  cpu.code_written = false;
   while (blocks_left > 0) {
     if (cpu.state.activity != Activity::running) return RunExit::idle;
     auto const care = only_one || needs_care(cpu);
@@ -259,8 +276,10 @@ RunExit Interpreter::Cache::run(Cpu& cpu, u32 max_blocks, bool only_one) {
       if (care) {
         --blocks_left;
         run_one(cpu);
+      } else if (cpu.code64() && !(trace() & trace_blocks)) {
+        run_blocks<true>(cpu, blocks_left);
       } else {
-        run_blocks(cpu, blocks_left);
+        run_blocks<false>(cpu, blocks_left);
       }
     } catch (Fault const& fault) {
       if (blocks_left > 0 && !care) --blocks_left;

@@ -40,7 +40,7 @@ class Shell:
         console.expect(r"Password: ", 120)
         console.line(ROOT_PASSWORD)
         console.expect(r"[#$] $|[#$] ", 120)
-        console.line("stty -echo; PS1=; export TERM=dumb; echo READY-$((40+2))")
+        console.line("stty -echo; PS1=; PS2=; export TERM=dumb; echo READY-$((40+2))")
         console.expect(r"READY-42", 120)
         self.count = 0
 

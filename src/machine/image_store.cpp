@@ -1,7 +1,6 @@
 #include "machine/image_store.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
@@ -40,9 +39,10 @@ Result<> remove_tree(std::string const& path) {
   return {};
 }
 
+/// Machines read it (as a backing file) or write to it.
 bool in_use(StoredImage const& image) {
-  auto const disk = host::File::open(image.disk, {});
-  return disk && !disk->lock(host::File::Lock::shared);
+  auto const disk = host::File::open(image.disk, {.write = true});
+  return disk && !disk->lock(host::File::Lock::exclusive);
 }
 
 }  // namespace
@@ -119,7 +119,7 @@ Result<StoredImage> ImageStore::find(std::string_view name) const {
 Result<> ImageStore::remove(std::string_view name) const {
   auto const image = TRY(find(name));
   if (in_use(image))
-    return fail(Errc::busy, fmt::format("image {}: a machine writes to its disk; stop it first", name));
+    return fail(Errc::busy, fmt::format("image {}: a machine uses its disk; stop it first", name));
   // Out of sight in one step: a half-removed image is never listed.
   auto const doomed = fmt::format("{}/.{}.removed", folder_, name);
   TRY(remove_tree(doomed));
@@ -148,9 +148,8 @@ Result<ImageStore::Draft> ImageStore::draft(std::string const& name) const {
 }
 
 ImageStore::Draft::~Draft() {
-  if (!lock_) return;
+  // The lock's file stays: whoever waits for it must not lock a file that has no name.
   if (!folder_.empty()) static_cast<void>(remove_tree(folder_));
-  ::unlink(lock_.path().c_str());
 }
 
 Result<StoredImage> ImageStore::Draft::publish(StoredImage const& image) {

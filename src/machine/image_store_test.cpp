@@ -52,6 +52,20 @@ TEST(ImageStore, RefusesToBuildOverAnImage) {
   EXPECT_TRUE(store.draft("debian"));
 }
 
+TEST(ImageStore, KeepsAnImageThatAMachineReads) {
+  auto const folder = host::TestFolder{};
+  auto const store = ImageStore{folder.path()};
+  auto draft = store.draft("debian");
+  ASSERT_TRUE(host::write_text(draft->folder() + "/disk.raw", "disk"));
+  ASSERT_TRUE(draft->publish(sample("debian")));
+  {
+    auto const user = host::File::open(store.find("debian")->disk, {});
+    ASSERT_TRUE(user->lock(host::File::Lock::shared));
+    EXPECT_EQ(store.remove("debian").error().code(), Errc::busy);
+  }
+  EXPECT_TRUE(store.remove("debian"));
+}
+
 TEST(ImageStore, NamesTheNearestImageWhenThereIsNoSuchOne) {
   auto const folder = host::TestFolder{};
   auto const store = ImageStore{folder.path()};

@@ -66,6 +66,7 @@ class Decoding {
   void set_gpr(Operand& operand, unsigned number, u8 size) const;
   bool allowed(Row const& row) const;
   bool gather_registers_differ() const;
+  void drop_ignored_vex_bits(Row const& row);
 
   u8 mod() const { return insn_.modrm >> 6; }
   u8 reg() const { return static_cast<u8>(((insn_.modrm >> 3) & 7) | rex_r_); }
@@ -453,6 +454,13 @@ bool Decoding::allowed(Row const& row) const {
   return row.operation != Operation::mov_to_segment || operands[0].reg != static_cast<u8>(SegmentRegister::cs);
 }
 
+/// Outside 64-bit mode the top bit of VEX.vvvv is ignored, and VEX.W where it would choose a 64-bit general
+/// register.
+void Decoding::drop_ignored_vex_bits(Row const& row) {
+  if (uses_vvvv_) insn_.prefixes.vex_vvvv &= 7;
+  if (row.w != WidthBit::w0 && row.w != WidthBit::w1) insn_.prefixes.vex_w = false;
+}
+
 DecodeStatus Decoding::run() {
   auto const first = read_prefixes();
   auto& prefixes = insn_.prefixes;
@@ -495,6 +503,7 @@ DecodeStatus Decoding::run() {
     if (insn_.memory.index == no_register) insn_.memory.scale = 1;
   }
   if (insn_.immediate_offset == 0) insn_.immediate_offset = static_cast<u8>(at_);
+  if (!code64_) drop_ignored_vex_bits(*row);
   return finish(allowed(*row) ? DecodeStatus::ok : DecodeStatus::invalid);
 }
 

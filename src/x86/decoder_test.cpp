@@ -443,6 +443,16 @@ TEST(Decoder, TakesVexForLesOutsideProtectedMode) {
   EXPECT_EQ(insn.operation, Operation::vzeroupper);
 }
 
+TEST(Decoder, DropsVexBitsThatOnly64BitModeHas) {
+  auto insn = Instruction{};
+  auto const bytes =
+      std::array<u8, 5>{0xc4, 0xe1, 0x87, 0x2a, 0x31};  // W1, vvvv 1111: vcvtsi2sd xmm6, xmm15, [ecx]
+  ASSERT_EQ(decode(bytes, CodeSize::bits32, true, insn), DecodeStatus::ok);
+  EXPECT_FALSE(insn.prefixes.vex_w);
+  EXPECT_EQ(insn.operands[1].reg, insn.prefixes.vex_vvvv);
+  EXPECT_EQ(insn.operands[2].size, 4);
+}
+
 TEST(Disassembler, WritesIntelSyntax) {
   auto insn = Instruction{};
   ASSERT_EQ(status64({0xf0, 0x48, 0x01, 0x44, 0x8b, 0xf8}, insn), DecodeStatus::ok);

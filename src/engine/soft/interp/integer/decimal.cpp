@@ -62,9 +62,10 @@ void check_bounds(Cpu& cpu, Instruction const& insn, void const*) {
   auto const lower = static_cast<S>(cpu.read<T>(insn.memory.segment, offset));
   auto const next = offset + sizeof(T);
   auto const at = insn.address_size == 2 ? static_cast<u16>(next) : static_cast<u32>(next);
-  auto const upper = static_cast<S>(cpu.read<T>(insn.memory.segment, at));
   auto const index = static_cast<S>(read_register<T>(cpu, insn.operands[0]));
-  if (index < lower || index > upper) raise(x86::Vector::br);
+  if (index < lower) raise(x86::Vector::br);  // before the upper bound is read
+  auto const upper = static_cast<S>(cpu.read<T>(insn.memory.segment, at));
+  if (index > upper) raise(x86::Vector::br);
 }
 
 }  // namespace

@@ -162,8 +162,8 @@ struct Cmps {
   static constexpr bool compares{true};
   static constexpr auto cleared_by_repeat = std::array<u8, 1>{x86::rcx};
   static void one(Cpu& cpu, Instruction const& insn) {
+    auto const right = load<T>(cpu, insn, destination);  // first, as processors do
     auto const left = load<T>(cpu, insn, source(insn));
-    auto const right = load<T>(cpu, insn, destination);
     alu::sub<T>(cpu.state.rflags, left, right);
     auto const step = step_of(cpu, sizeof(T));
     advance(cpu, x86::rsi, insn.address_size, step);

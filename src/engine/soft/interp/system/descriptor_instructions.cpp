@@ -80,7 +80,9 @@ void adjust_privilege(Cpu& cpu, Instruction const& insn, void const*) {
   };
   auto old = u16{};
   if (insn.operands[0].kind == x86::OperandKind::memory) {
-    old = cpu.modify<u16>(insn.memory.segment, cpu.effective_address(insn), false, raised);
+    auto const offset = cpu.effective_address(insn);
+    old = cpu.read<u16>(insn.memory.segment, offset);
+    if (raised(old) != old) cpu.write<u16>(insn.memory.segment, offset, raised(old));  // else nothing is written
   } else {
     old = cpu.gpr<u16>(insn.operands[0].reg);
     cpu.set_gpr<u16>(insn.operands[0].reg, raised(old));

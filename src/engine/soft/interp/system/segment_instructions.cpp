@@ -41,7 +41,17 @@ void move_from_segment(Cpu& cpu, Instruction const& insn, void const*) {
 }
 
 void push_segment(Cpu& cpu, Instruction const& insn, void const*) {
-  cpu.push(cpu.state.seg(segment_operand(insn, 0)).selector, insn.stack_size);
+  auto const selector = cpu.state.seg(segment_operand(insn, 0)).selector;
+  if (insn.stack_size != 4) return cpu.push(selector, insn.stack_size);
+  // Processors move the stack pointer by four and write only the selector's 16 bits (SDM vol. 2, PUSH).
+  auto const kept = cpu.state.gpr[x86::rsp];
+  cpu.state.gpr[x86::rsp] = kept - 2;
+  try {
+    cpu.push(selector, 2);
+  } catch (Fault const&) {
+    cpu.state.gpr[x86::rsp] = kept;
+    throw;
+  }
 }
 
 void pop_segment(Cpu& cpu, Instruction const& insn, void const*) {

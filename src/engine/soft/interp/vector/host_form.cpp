@@ -44,7 +44,7 @@ RawPrefixes raw_prefixes(Instruction const& insn) {
   if (first & 0x80) raw.rex |= rex_r;
   if (three && (first & 0x40)) raw.rex |= rex_x;
   if (three && (first & 0x20)) raw.rex |= rex_b;
-  if (three && (last & 0x80)) raw.rex |= rex_w;
+  if (insn.prefixes.vex_w) raw.rex |= rex_w;  // where it counts in the guest's mode
   raw.vex_vvvv = static_cast<u8>(~(last >> 3) & 0xf);
   raw.vex_length = last & 4;
   raw.vex_pp = last & 3;

@@ -1,6 +1,7 @@
 #include "engine/soft/interp/differential_generator.h"
 
 #include <algorithm>
+#include <span>
 
 #include "vocab/bytes.h"
 #include "vocab/numbers.h"
@@ -118,13 +119,33 @@ bool must_not_fault(x86::Instruction const& insn) {
   }
 }
 
+/// Not with a count of zero.
+bool writes_flags_always(x86::Instruction const& insn) {
+  switch (insn.operation) {
+    using enum Operation;
+    case rol:
+    case ror:
+    case rcl:
+    case rcr:
+    case shl:
+    case shr:
+    case sar:
+    case shld:
+    case shrd: return false;
+    default: return !insn.prefixes.rep && !insn.prefixes.repne;
+  }
+}
+
 constexpr u64 low32{0xffff'ffff};
 
 }  // namespace
 
-Generator::Generator(u64 seed, x86::CpuidModel const& model) : random_{seed} {
+Generator::Generator(u64 seed, x86::CodeSize code_size, x86::CpuidModel const& model)
+    : random_{seed}, code_size_{code_size} {
   for (auto const& row : x86::table()) {
-    if (!(row.modes & 4) || left_out(row.operation) || !offered(row, model)) continue;
+    if (!(row.modes & (1 << static_cast<unsigned>(code_size))) || left_out(row.operation) ||
+        !offered(row, model))
+      continue;
     (row.family == Family::vector ? vector_ : integer_).push_back(&row);
   }
 }
@@ -237,6 +258,8 @@ void Generator::fill_x87(ExtendedState& state) {
 Registers Generator::registers() {
   auto result = Registers{};
   for (auto& reg : result.gpr) reg = value();
+  if (!code64())
+    for (auto i = 0uz; i < 16; ++i) result.gpr[i] = i < 8 ? result.gpr[i] & low32 : 0;
   result.gpr[x86::rsp] = scratch_base + 0x800 + random_.below(256) * 8;
   result.rflags = x86::flag_fixed | x86::flag_if | (random_.number() & x86::arithmetic_flags);
   if (random_.one_in(8)) result.rflags |= x86::flag_df;
@@ -261,8 +284,12 @@ void Generator::emit(std::initializer_list<unsigned> bytes) {
 void Generator::emit_le(u64 number, unsigned bytes) {
   for (auto i = 0u; i < bytes; ++i) prelude_.push_back(static_cast<u8>(number >> (8 * i)));
 }
-/// MOV reg, imm64. `narrow`: only the low half counts, so the rest is noise.
+/// MOV reg, immediate. `narrow`: only the low half counts, so the rest is noise.
 void Generator::emit_mov(u8 reg, u64 number, bool narrow) {
+  if (!code64()) {
+    emit({0xb8u + reg});
+    return emit_le(number, 4);
+  }
   if (narrow) number = (number & low32) | random_.number() << 32;
   emit({reg >= 8 ? 0x49u : 0x48u, 0xb8u + (reg & 7u)});
   emit_le(number, 8);
@@ -271,7 +298,11 @@ void Generator::emit_mov(u8 reg, u64 number, bool narrow) {
 void Generator::patch(Instruction& insn, unsigned offset, u64 number, unsigned bytes) {
   auto copy = insn.bytes;
   for (auto i = 0u; i < bytes; ++i) copy[offset + i] = static_cast<u8>(number >> (8 * i));
-  x86::decode({copy.data(), insn.length}, x86::CodeSize::bits64, true, insn);
+  decode({copy.data(), insn.length}, insn);
+}
+
+bool Generator::decode(std::span<u8 const> bytes, Instruction& insn) const {
+  return x86::decode(bytes, code_size_, true, insn) == x86::DecodeStatus::ok;
 }
 
 u64 Generator::target_for(Instruction const& insn) {
@@ -281,6 +312,8 @@ u64 Generator::target_for(Instruction const& insn) {
   auto const alignment = u64{x86::required_alignment(insn)};
   auto offset = random_.below(writable_bytes - size + 1);
   if (must_not_fault(insn)) return scratch_base + offset;
+  // A wild 32-bit address might be one of the harness' own.
+  if (!code64() && random_.one_in(50)) return 0x1000'0000 + random_.below(0x1000'0000);
   if (random_.one_in(10))
     offset = page_size * (1 + random_.below(3)) - 1 - random_.below(size + 4);  // at a page's end
   if (random_.one_in(40)) offset = writable_bytes + random_.below(0x800);
@@ -300,6 +333,7 @@ u64 Generator::distance_from_reachable(Instruction const& insn, u64 target) cons
 void Generator::place_memory(Instruction& insn, u64 target) {
   auto const& memory = insn.memory;
   auto const narrow = insn.address_size == 4;
+  if (insn.address_size == 2) return;  // out of reach
   if (memory.segment == SegmentRegister::fs) target -= fs_base_;
   if (memory.segment == SegmentRegister::gs) target -= gs_base_;
   auto const displacement = static_cast<u64>(memory.displacement);
@@ -314,7 +348,8 @@ void Generator::place_memory(Instruction& insn, u64 target) {
       emit_mov(memory.index, index, narrow);
     }
     if (!insn.has_modrm) return patch(insn, insn.immediate_offset, target, insn.address_size);
-    return patch(insn, insn.modrm_offset + 2u, target - index * memory.scale, 4);
+    auto const sib = (insn.modrm & 7) == 4 ? 1u : 0u;
+    return patch(insn, insn.modrm_offset + 1u + sib, target - index * memory.scale, 4);
   }
   if (memory.index == memory.base) {
     auto const sum = target - displacement;
@@ -384,8 +419,8 @@ void Generator::clear_upper_pointers(u64 image) {
 void Generator::aim_branch(Instruction& insn) {
   auto const& operand = insn.operands[0];
   if (operand.kind == OperandKind::relative) return patch(insn, insn.immediate_offset, 0, operand.size);
-  if (operand.kind == OperandKind::gpr && operand.size == 8)
-    emit_mov(operand.reg, here_ + prelude_.size() + 10 + insn.length);
+  if (operand.kind == OperandKind::gpr && operand.size >= 4)
+    emit_mov(operand.reg, here_ + prelude_.size() + mov_bytes() + insn.length);
 }
 
 /// Stores the address behind the branch where it will read its target: at a target that is not canonical,
@@ -395,7 +430,8 @@ void Generator::aim_indirect_branch(Instruction& insn) {
   auto const& memory = insn.memory;
   if (memory.base != x86::no_register && memory.base == memory.index)
     target -= distance_from_reachable(insn, target);
-  emit({0x48, 0xc7, 0x04, 0x25});  // mov qword [target], imm32
+  if (code64()) emit({0x48});
+  emit({0xc7, 0x04, 0x25});  // mov qword [target], imm32
   emit_le(target, 4);
   auto const immediate = prelude_.size();
   emit_le(0, 4);
@@ -420,7 +456,7 @@ void Generator::prepare_operands(Instruction& insn) {
   if (insn.memory.vector_index != x86::no_register) prepare_gather(insn);
   if (memory != nullptr && (operation == Operation::jmp_near || operation == Operation::call_near))
     return aim_indirect_branch(insn);
-  if (memory != nullptr && (must_not_fault(insn) || !random_.one_in(50))) {
+  if (memory != nullptr && (must_not_fault(insn) || !code64() || !random_.one_in(50))) {
     auto const target = target_for(insn);
     if (operation == Operation::fxrstor && insn.operand_size == 8) clear_upper_pointers(target);
     place_memory(insn, target);
@@ -434,13 +470,17 @@ void Generator::prepare_operands(Instruction& insn) {
 bool Generator::suits(Instruction const& insn, u32 undefined_flags) const {
   auto const& row = x86::row_of(insn);
   auto const& list = row.family == Family::vector ? vector_ : integer_;
+  auto const segment = insn.memory.segment;
+  auto const unusable =
+      insn.address_size == 2 || segment >= SegmentRegister::fs || segment == SegmentRegister::cs;
+  if (!code64() && unusable && must_not_fault(insn)) return false;
   return (row.flags.read & undefined_flags) == 0 && std::ranges::find(list, &row) != list.end();
 }
 
 bool Generator::draw(Instruction& insn) {
   auto const& list = random_.one_in(2) ? integer_ : vector_;
-  auto const bytes = random_.sample(*list[random_.below(list.size())], x86::CodeSize::bits64);
-  return x86::decode(bytes, x86::CodeSize::bits64, true, insn) == x86::DecodeStatus::ok;
+  auto const bytes = random_.sample(*list[random_.below(list.size())], code_size_);
+  return decode(bytes, insn);
 }
 
 bool Generator::add_element(Program& program) {
@@ -457,12 +497,12 @@ bool Generator::add_element(Program& program) {
   element.end = static_cast<u32>(program.code.size());
   element.row = insn.row;
   auto const& flags = x86::row_of(insn).flags;
-  element.undefined_flags = (undefined_before & ~flags.written) | flags.undefined;
+  auto const written = writes_flags_always(insn) ? flags.written : 0;
+  element.undefined_flags = (undefined_before & ~written) | flags.undefined;
   if (!program.elements.empty()) {
     auto& before = program.elements.back();
     auto branch = Instruction{};
-    x86::decode(std::span{program.code}.subspan(before.instruction, before.end - before.instruction),
-                x86::CodeSize::bits64, true, branch);
+    decode(std::span{program.code}.subspan(before.instruction, before.end - before.instruction), branch);
     auto const conditional = branch.operation == Operation::jcc || branch.operation == Operation::jcxz ||
                              branch.operation == Operation::loop || branch.operation == Operation::loope ||
                              branch.operation == Operation::loopne;
@@ -477,7 +517,7 @@ bool Generator::add_element(Program& program) {
 }
 
 Program Generator::next(u64 at) {
-  auto program = Program{.at = at, .code = {}, .elements = {}, .initial = registers()};
+  auto program = Program{.at = at, .code_size = code_size_, .code = {}, .elements = {}, .initial = registers()};
   auto const wanted = 1 + random_.below(4);
   for (auto tries = 0; tries < 100 && program.elements.size() < wanted; ++tries) add_element(program);
   return program;

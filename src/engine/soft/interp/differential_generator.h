@@ -6,11 +6,12 @@
 
 namespace vireo::engine::soft::differential {
 
-/// Draws programs from the instruction table: user-mode 64-bit instructions that the model offers, with random
-/// and edge values in registers, and operands in memory that mostly lie in the scratch area.
+/// Draws programs from the instruction table: user-mode instructions of 64-bit or 32-bit code that the model
+/// offers, with random and edge values in registers, and operands in memory that mostly lie in the scratch
+/// area.
 class Generator {
  public:
-  Generator(u64 seed, x86::CpuidModel const& model);
+  Generator(u64 seed, x86::CodeSize code_size, x86::CpuidModel const& model);
 
   Program next(u64 at);
   Scratch scratch();
@@ -44,7 +45,12 @@ class Generator {
   void fill_x87(ExtendedState& state);
   Registers registers();
 
+  unsigned mov_bytes() const { return code64() ? 10 : 5; }
+  bool code64() const { return code_size_ == x86::CodeSize::bits64; }
+  bool decode(std::span<u8 const> bytes, Instruction& insn) const;
+
   x86::Sampler random_;
+  x86::CodeSize code_size_;
   std::vector<x86::Row const*> integer_, vector_;
   std::vector<u8> prelude_;  // moves before the instruction being made
   u64 here_{};               // address of prelude_

@@ -40,7 +40,7 @@ struct Interpreted::Guest {
   void read(u64 at, void* into, std::size_t bytes) {
     std::memcpy(into, machine.memory().host(Gpa{at}, bytes, false), bytes);
   }
-  void load(Registers const& registers);
+  void load(Program const& program);
 };
 
 u64 Interpreted::Guest::table_below(u64 entry) {
@@ -94,16 +94,24 @@ Interpreted::Guest::Guest() {
   state.tr = {.base = kernel_base + tss, .limit = 0x67, .selector = 0x40, .attributes = 0x8b};
 }
 
-/// Linux' user mode: the selectors that programs see.
-void Interpreted::Guest::load(Registers const& registers) {
+/// Linux' user mode: the selectors that programs see. 64-bit programs have null data segments.
+void Interpreted::Guest::load(Program const& program) {
+  auto const& registers = program.initial;
+  auto const code64 = program.code_size == x86::CodeSize::bits64;
+  auto const flat = Segment{.base = 0, .limit = 0xffff'ffff, .selector = 0x2b, .attributes = 0xc0f3};
+  auto const null = Segment{.base = 0, .limit = 0xffff'ffff, .selector = 0, .attributes = 0x100};
   auto& state = cpu.state;
   state.gpr = registers.gpr;
+  state.rip = program.at;
   state.rflags = registers.rflags;
   state.extended = registers.extended;
-  state.segment.fill({.base = 0, .limit = 0xffff'ffff, .selector = 0, .attributes = 0x1c0f3 & 0xffff});
-  for (auto& segment : state.segment) segment.attributes = 0x100;
-  state.cs() = {.base = 0, .limit = 0xffff'ffff, .selector = 0x33, .attributes = 0xa0fb};
-  state.ss() = {.base = 0, .limit = 0xffff'ffff, .selector = 0x2b, .attributes = 0xc0f3};
+  state.segment.fill(null);
+  state.cs() = {.base = 0,
+                .limit = 0xffff'ffff,
+                .selector = code64 ? u16{0x33} : u16{0x23},
+                .attributes = code64 ? u16{0xa0fb} : u16{0xc0fb}};
+  state.ss() = flat;
+  if (!code64) state.seg(x86::SegmentRegister::ds) = state.seg(x86::SegmentRegister::es) = flat;
   state.seg(x86::SegmentRegister::fs).base = registers.fs_base;
   state.seg(x86::SegmentRegister::gs).base = registers.gs_base;
   state.activity = Activity::running;
@@ -126,8 +134,7 @@ Outcome Interpreted::run(Program const& program, Scratch& scratch) {
   auto& guest = *guest_;
   auto& state = guest.cpu.state;
   guest.write(scratch_at, scratch.data(), scratch.size());
-  guest.load(program.initial);
-  state.rip = program.at;
+  guest.load(program);
   auto const exit = guest.interpreter.run(guest.cpu, budget);
   guest.read(scratch_at, scratch.data(), scratch.size());
   auto result = Outcome{};

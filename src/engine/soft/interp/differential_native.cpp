@@ -16,7 +16,9 @@ namespace {
 
 /// What the assembly below and C++ share, at context_base.
 struct Context {
-  u64 host_rsp, host_fs_base, host_gs_base, entry;
+  u64 host_rsp, host_fs_base, host_gs_base;
+  u32 entry;  // 24: a far pointer
+  u16 entry_code, data_segments;
   std::array<u64, 16> gpr;           // 32
   u64 rflags;                        // 160
   u64 fs_base, gs_base;              // 168, 176
@@ -26,8 +28,8 @@ struct Context {
   std::array<u8, 1024> flags_stack;  // 1856..2880
   u32 vector, error_code;
   u64 rip, address;
-  u64 completed;
 };
+static_assert(offsetof(Context, entry) == 24 && offsetof(Context, data_segments) == 30);
 static_assert(offsetof(Context, gpr) == 32 && offsetof(Context, rflags) == 160 &&
               offsetof(Context, in_guest) == 184);
 static_assert(offsetof(Context, in) == 192 && offsetof(Context, out) == 1024 &&
@@ -40,21 +42,22 @@ Context& context() {
 
 constexpr std::array signals{SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP};
 std::array<struct sigaction, signals.size()> previous;
+constexpr u16 code64_selector{0x33}, code32_selector{0x23}, data_selector{0x2b};  // Linux, asm/segment.h
+constexpr u8 hlt{0xf4};
 constexpr std::size_t signal_stack_bytes{256 * 1024};
 
 }  // namespace
 
 extern "C" {
 void vireo_differential_enter();
-void vireo_differential_leave();
 void vireo_differential_resume();
 void vireo_differential_signal(int number, siginfo_t* info, void* user);
 void vireo_differential_caught(int number, siginfo_t* info, void* user);
 }
 
-// SOUND: enter saves what the ABI asks to be saved, loads the guest's registers and jumps; the program ends
-// with a jump to leave, or a signal handler continues at resume. The stack pointer is the guest's meanwhile:
-// signals come on their own stack. 0x33450000 is context_base, offsets are Context's.
+// SOUND: enter saves what the ABI asks to be saved, loads the guest's registers and jumps; the program ends in
+// a signal, whose handler continues at resume. The stack pointer is the guest's meanwhile: signals come on
+// their own stack. 0x33450000 is context_base, offsets are Context's.
 asm(R"(
   .text
   .globl vireo_differential_enter
@@ -74,6 +77,9 @@ vireo_differential_enter:
   wrfsbase %rax
   mov 0x334500b0, %rax
   wrgsbase %rax
+  movzwl 0x3345001e, %eax
+  mov %eax, %ds
+  mov %eax, %es
   mov $7, %eax
   xor %edx, %edx
   xrstor64 0x334500c0
@@ -97,44 +103,13 @@ vireo_differential_enter:
   mov 0x33450098, %r15
   mov 0x33450040, %rsp
   movq $1, 0x334500b8
-  jmp *0x33450018
-
-  .globl vireo_differential_leave
-vireo_differential_leave:
-  movq $0, 0x334500b8
-  mov %rax, 0x33450020
-  mov %rcx, 0x33450028
-  mov %rdx, 0x33450030
-  mov %rbx, 0x33450038
-  mov %rsp, 0x33450040
-  mov %rbp, 0x33450048
-  mov %rsi, 0x33450050
-  mov %rdi, 0x33450058
-  mov %r8, 0x33450060
-  mov %r9, 0x33450068
-  mov %r10, 0x33450070
-  mov %r11, 0x33450078
-  mov %r12, 0x33450080
-  mov %r13, 0x33450088
-  mov %r14, 0x33450090
-  mov %r15, 0x33450098
-  mov $0x33450b00, %esp
-  pushfq
-  popq 0x334500a0
-  mov $7, %eax
-  xor %edx, %edx
-  xsave64 0x33450400
-  rdfsbase %rax
-  mov %rax, 0x334500a8
-  rdgsbase %rax
-  mov %rax, 0x334500b0
-  mov 0x33450008, %rax
-  wrfsbase %rax
-  mov 0x33450010, %rax
-  wrgsbase %rax
+  ljmpl *0x33450018
 
   .globl vireo_differential_resume
 vireo_differential_resume:
+  xor %eax, %eax
+  mov %eax, %ds
+  mov %eax, %es
   mov 0x33450000, %rsp
   pushq $0x2
   popfq
@@ -186,13 +161,14 @@ extern "C" [[gnu::used]] void vireo_differential_caught(int number, siginfo_t*, 
   shared.vector = static_cast<u32>(registers[REG_TRAPNO]);
   shared.error_code = static_cast<u32>(registers[REG_ERR]);
   shared.address = static_cast<u64>(registers[REG_CR2]);
-  shared.completed = 0;
   // SOUND: the frame's floating-point part is at least 832 bytes long: the host has AVX.
   shared.out = *reinterpret_cast<ExtendedState const*>(frame.uc_mcontext.fpregs);
   // SOUND: an address of code, and the stack that enter() left.
   frame.uc_mcontext.gregs[REG_RIP] = reinterpret_cast<i64>(&vireo_differential_resume);
   frame.uc_mcontext.gregs[REG_RSP] = static_cast<i64>(shared.host_rsp);
   frame.uc_mcontext.gregs[REG_EFL] = 2;
+  auto& selectors = frame.uc_mcontext.gregs[REG_CSGSFS];  // CS in the low 16 bits
+  selectors = (selectors & ~0xffffll) | code64_selector;
 }
 
 namespace {
@@ -264,10 +240,7 @@ Native::~Native() {
 void Native::store(Program const& program) {
   auto* const at = static_cast<u8*>(pointer(program.at));
   std::memcpy(at, program.code.data(), program.code.size());
-  constexpr std::array<u8, 6> jump{0xff, 0x25, 0, 0, 0, 0};  // jmp [rip+0]
-  std::memcpy(at + program.code.size(), jump.data(), jump.size());
-  // SOUND: an address of code, as the jump's target.
-  store_le<u64>(at + program.code.size() + jump.size(), reinterpret_cast<u64>(&vireo_differential_leave));
+  at[program.code.size()] = hlt;  // #GP there: the program has completed
 }
 
 Outcome Native::run(Program const& program, Scratch& scratch) {
@@ -281,13 +254,14 @@ Outcome Native::run(Program const& program, Scratch& scratch) {
   shared.in = initial.extended;
   shared.in.xstate_bv = 7;
   shared.out = {};
-  shared.entry = program.at;
-  shared.rip = program.at + program.code.size();
-  shared.completed = 1;
+  auto const code64 = program.code_size == x86::CodeSize::bits64;
+  shared.entry = static_cast<u32>(program.at);
+  shared.entry_code = code64 ? code64_selector : code32_selector;
+  shared.data_segments = code64 ? 0 : data_selector;
   vireo_differential_enter();
   std::memcpy(scratch.data(), pointer(scratch_base), writable_bytes);
   auto result = Outcome{};
-  result.completed = shared.completed != 0;
+  result.completed = shared.vector == 13 && shared.rip == program.at + program.code.size();
   if (!result.completed) {
     result.vector = static_cast<u8>(shared.vector);
     result.error_code = shared.error_code;

@@ -99,9 +99,10 @@ void compare(Table& table, Registers const& before, Outcome const& native, Outco
 Tolerance tolerance(Program const& program, Outcome const& native) {
   auto result = Tolerance{};
   auto before = u32{};
+  auto const inside = native.registers.rip - program.at <= program.code.size();
   for (auto const& element : program.elements) {
-    if (native.registers.rip <= program.at + element.instruction) break;
-    before = element.undefined_flags;
+    if (inside && native.registers.rip <= program.at + element.instruction) break;
+    before = element.undefined_flags | (inside ? 0 : before);
   }
   if (native.completed) return {.flags = before};
   result.flags = before;
@@ -109,7 +110,7 @@ Tolerance tolerance(Program const& program, Outcome const& native) {
   auto const offset = native.registers.rip - program.at;
   if (offset >= program.code.size()) return result;
   auto const code = std::span{program.code}.subspan(offset);
-  if (x86::decode(code, x86::CodeSize::bits64, true, insn) != x86::DecodeStatus::ok) return result;
+  if (x86::decode(code, program.code_size, true, insn) != x86::DecodeStatus::ok) return result;
   auto const& row = x86::row_of(insn);
   auto const mask = insn.operation == x86::Operation::maskmovdqu || insn.operation == x86::Operation::maskmovq;
   auto const masked =
@@ -151,7 +152,7 @@ std::string listing(Program const& program) {
   auto const code = std::span{program.code};
   for (auto at = 0uz; at < code.size();) {
     auto insn = x86::Instruction{};
-    auto const status = x86::decode(code.subspan(at), x86::CodeSize::bits64, true, insn);
+    auto const status = x86::decode(code.subspan(at), program.code_size, true, insn);
     auto const length = std::max<std::size_t>(insn.length, 1);
     auto bytes = std::string{};
     for (auto const byte : code.subspan(at, std::min(length, code.size() - at)))

@@ -43,9 +43,10 @@ struct Element {                      // one generated instruction with the move
 
 struct Program {
   u64 at{};
-  std::vector<u8> code;
-  std::vector<Element> elements;
-  Registers initial;
+  x86::CodeSize code_size{x86::CodeSize::bits64};  // or bits32: compatibility mode
+  std::vector<u8> code{};
+  std::vector<Element> elements{};
+  Registers initial{};
 };
 
 struct Outcome {

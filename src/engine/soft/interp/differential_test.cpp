@@ -14,7 +14,6 @@
 namespace vireo::engine::soft::differential {
 namespace {
 
-constexpr u64 usual_cases{200'000};
 constexpr u64 usual_seed{1};
 constexpr std::size_t most_reports{30};  // one per instruction
 
@@ -31,7 +30,7 @@ struct Case {
 
 class Differential {
  public:
-  explicit Differential(u64 seed) : generator_{seed, interpreted_.model()} {}
+  Differential(u64 seed, x86::CodeSize code_size) : generator_{seed, code_size, interpreted_.model()} {}
 
   /// Runs one batch of programs on both sides; the text of what differs.
   std::vector<std::string> batch(u64 count);
@@ -90,8 +89,9 @@ std::string Differential::never_completed() const {
   auto text = std::string{};
   for (auto const* row : generator_.rows()) {
     auto const number = static_cast<std::size_t>(row - x86::table().data());
-    auto const may = !row->has(x86::Attribute::privileged) && !row->has(x86::Attribute::io_privileged) &&
-                     row->operation != x86::Operation::ud0 && row->operation != x86::Operation::ud1;
+    auto const undefined_opcode = name(row->operation).starts_with("ud");
+    auto const may =
+        !undefined_opcode && !row->has(x86::Attribute::privileged) && !row->has(x86::Attribute::io_privileged);
     if (may && !completed_[number])
       text += fmt::format("{} {:x} {:02x}\n", name(row->operation), row->map, row->opcode);
   }
@@ -111,7 +111,7 @@ std::string Differential::fixed(std::vector<u8> const& code) {
 std::string last_instruction(Program const& program) {
   auto insn = x86::Instruction{};
   auto const at = program.elements.empty() ? 0 : program.elements.back().instruction;
-  x86::decode(std::span{program.code}.subspan(at), x86::CodeSize::bits64, true, insn);
+  x86::decode(std::span{program.code}.subspan(at), program.code_size, true, insn);
   auto const text = x86::disassemble(insn);
   return text.substr(0, text.find(' '));
 }
@@ -171,15 +171,14 @@ std::vector<std::vector<u8>> regressions() {
 
 TEST(Differential, AgreesWhereItOnceDiffered) {
   if (auto const prepared = Native::prepare(); !prepared) GTEST_SKIP() << prepared.error().what();
-  auto differential = Differential{usual_seed};
+  auto differential = Differential{usual_seed, x86::CodeSize::bits64};
   for (auto const& code : regressions()) EXPECT_EQ(differential.fixed(code), "");
 }
 
-TEST(Differential, LeavesWhatTheHostsProcessorLeaves) {
-  if (auto const prepared = Native::prepare(); !prepared) GTEST_SKIP() << prepared.error().what();
+void compare_with_host(x86::CodeSize code_size, u64 default_cases) {
   auto const seed = from_environment("VIREO_DIFFERENTIAL_SEED", usual_seed);
-  auto const cases = from_environment("VIREO_DIFFERENTIAL_CASES", usual_cases);
-  auto differential = Differential{seed};
+  auto const cases = from_environment("VIREO_DIFFERENTIAL_CASES", default_cases);
+  auto differential = Differential{seed, code_size};
   auto different = u64{};
   for (auto done = u64{}; done < cases; done += slots) {
     for (auto const& failure : differential.batch(cases - done)) {
@@ -187,13 +186,23 @@ TEST(Differential, LeavesWhatTheHostsProcessorLeaves) {
       if (!failure.empty()) ADD_FAILURE() << "seed " << seed << "\n" << failure;
     }
   }
-  if (cases >= usual_cases) {
+  if (cases >= default_cases) {
     EXPECT_EQ(differential.never_completed(), "");
   }
   auto culprits = std::string{};
   for (auto const& [name, count] : differential.culprits()) culprits += fmt::format(" {} {}", name, count);
   EXPECT_EQ(different, 0u) << culprits << "\nof " << cases << " programs, seed " << seed;
-  RecordProperty("seed", std::to_string(seed));
+  testing::Test::RecordProperty("seed", std::to_string(seed));
+}
+
+TEST(Differential, LeavesWhatTheHostLeavesIn64BitMode) {
+  if (auto const prepared = Native::prepare(); !prepared) GTEST_SKIP() << prepared.error().what();
+  compare_with_host(x86::CodeSize::bits64, 200'000);
+}
+
+TEST(Differential, LeavesWhatTheHostLeavesInCompatibilityMode) {
+  if (auto const prepared = Native::prepare(); !prepared) GTEST_SKIP() << prepared.error().what();
+  compare_with_host(x86::CodeSize::bits32, 150'000);
 }
 
 }  // namespace

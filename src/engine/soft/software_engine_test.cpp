@@ -24,6 +24,9 @@ struct SoftwareEngineTest : testing::Test {
     machine.store_code(0x10000, code);
     machine.store<u64>(0x1008, 0x00cf'9b00'0000'ffff);
     machine.store<u64>(0x1010, 0x00cf'9300'0000'ffff);
+    enter_kernel();
+  }
+  void enter_kernel() {
     auto state = engine->vcpu_state(VcpuId{0});
     state.cr0 |= x86::cr0_pe;
     state.segment.fill({.base = 0, .limit = 0xffffffff, .selector = 0x10, .attributes = 0xc093});
@@ -139,6 +142,20 @@ TEST_F(SoftwareEngineTest, ATripleFaultAsksForAResetAndResetStartsAnew) {
 
   engine->reset();
   EXPECT_EQ(engine->vcpu_state(VcpuId{0}).rip, 0xfff0u);
+  machine.store_code(0x10000, {0xc7, 0x05, 0x00, 0x06, 0x00, 0x00, 0x01, 0x00, 0x00, 0x00, 0xf4});  // mov [0x600], 1; hlt
+  enter_kernel();
+  engine->start();
+  EXPECT_TRUE(becomes(done_at, 1));
+}
+
+TEST_F(SoftwareEngineTest, RunsOnAfterEachOfManyStops) {
+  create(1, {0xff, 0x05, 0x00, 0x07, 0x00, 0x00, 0xeb, 0xf8});  // again: inc [0x700]; jmp again
+  for (auto i = 0; i < 20; ++i) {
+    auto const before = word(0x700);
+    engine->start();
+    while (word(0x700) == before) std::this_thread::yield();
+    engine->stop();
+  }
 }
 
 TEST_F(SoftwareEngineTest, StateGoesToAnotherEngineAndRunsOn) {

@@ -41,6 +41,7 @@ void Vcpu::start(ClockBase const& clock) {
   cpu_.machine_tsc_offset = clock.machine_tsc_offset;
   cpu_.clock_tsc = clock.tsc;
   cpu_.clock_ns = clock.ns;
+  cpu_.attention.fetch_and(~u32{attention_stop}, std::memory_order_relaxed);  // the last stop's
   cpu_.request_attention(attention_events);
   thread_ = std::thread{[this] { run(); }};
 }

@@ -13,7 +13,8 @@ constexpr u32 bit(u32 vector) { return 1u << (vector & 31); }
 
 int highest(std::array<u32, 8> const& bitmap) {
   for (auto word = 7; word >= 0; --word) {
-    if (bitmap[static_cast<u8>(word)] != 0) return word * 32 + 31 - std::countl_zero(bitmap[static_cast<u8>(word)]);
+    if (bitmap[static_cast<u8>(word)] != 0)
+      return word * 32 + 31 - std::countl_zero(bitmap[static_cast<u8>(word)]);
   }
   return -1;
 }
@@ -25,8 +26,12 @@ ApicMessage decode_msi(u64 address, u32 data) {
   auto const logical = (address & 4) != 0;
   auto mode = static_cast<DeliveryMode>((data >> 8) & 7);
   if (mode == DeliveryMode::fixed && (address & 8) != 0) mode = DeliveryMode::lowest_priority;
-  return {.mode = mode, .vector = static_cast<u8>(data), .logical = logical, .level = (data & icr_level) != 0,
-          .destination = destination, .broadcast = !logical && destination == 0xff};
+  return {.mode = mode,
+          .vector = static_cast<u8>(data),
+          .logical = logical,
+          .level = (data & icr_level) != 0,
+          .destination = destination,
+          .broadcast = !logical && destination == 0xff};
 }
 
 LocalApic::LocalApic(VcpuId id, ApicSurroundings& surroundings, u32 timer_ratio)
@@ -45,7 +50,8 @@ void LocalApic::init() {
   state_ = LocalApicState{};
   state_.base = base;
   state_.lvt.fill(lvt_masked);
-  // What firmware leaves on the bootstrap processor: the 8259 reaches it as in a PC without APIC ("virtual wire").
+  // What firmware leaves on the bootstrap processor: the 8259 reaches it as in a PC without APIC ("virtual
+  // wire").
   if (id_.value == 0) state_.lvt[lvt_lint0] = static_cast<u32>(DeliveryMode::extint) << 8;
   for (auto& word : irr_) word.store(0, std::memory_order_relaxed);
   for (auto& word : tmr_) word.store(0, std::memory_order_relaxed);
@@ -55,8 +61,8 @@ void LocalApic::init() {
 
 // ---- acceptance and priority (SDM vol. 3, 11.8) ----
 
-// SOUND: each part is one atomic; a sender racing with a guest's change of mode or address sees one or the other, as on
-// a bus.
+// SOUND: each part is one atomic; a sender racing with a guest's change of mode or address sees one or the
+// other, as on a bus.
 void LocalApic::publish_address() {
   auto const ldr = x2apic() ? (id_.value >> 4) << 16 | 1u << (id_.value & 0xf) : state_.ldr;
   address_.store({ldr, state_.dfr}, std::memory_order_relaxed);
@@ -82,7 +88,8 @@ bool LocalApic::matches(ApicMessage const& message) const {
   return (message.destination >> 4 & 0xf) == ldr >> 4 && (message.destination & ldr & 0xf) != 0;
 }
 
-// SOUND: the trigger mode is written before the request bit; the owner reads the bit with acquire and then the mode.
+// SOUND: the trigger mode is written before the request bit; the owner reads the bit with acquire and then the
+// mode.
 void LocalApic::accept(ApicMessage const& message) {
   auto const word = static_cast<u8>(message.vector / 32);
   switch (message.mode) {

@@ -16,12 +16,12 @@ struct ApicMessage {
   apic::DeliveryMode mode{};
   u8 vector{};
   bool logical{};
-  bool level{};       // trigger mode
-  bool deassert{};    // INIT level de-assert: obsolete, ignored
+  bool level{};     // trigger mode
+  bool deassert{};  // INIT level de-assert: obsolete, ignored
   apic::Shorthand shorthand{};
   u32 destination{};
-  bool broadcast{};   // physical destination "all"
-  u32 source{~0u};    // the sending APIC, for shorthands
+  bool broadcast{};  // physical destination "all"
+  u32 source{~0u};   // the sending APIC, for shorthands
 };
 
 /// Decodes a message-signalled interrupt (11.11.1, 11.11.2).
@@ -51,24 +51,38 @@ struct LocalApicState {
   u32 icr_low{}, icr_high{};
   std::array<u32, apic::lvt_count> lvt{};
   u32 initial_count{}, divide{};
-  u64 timer_start{};     // when the running count was at initial_count; 0: not running
-  u64 timer_next{};      // when it reaches zero
-  u64 tsc_deadline{};    // guest TSC; 0: disarmed
+  u64 timer_start{};   // when the running count was at initial_count; 0: not running
+  u64 timer_next{};    // when it reaches zero
+  u64 tsc_deadline{};  // guest TSC; 0: disarmed
   u32 signals{};
   u8 startup_vector{};
 
   static void fields(auto&& s, auto&& f) {
-    f(1, "base", s.base); f(2, "tpr", s.tpr); f(3, "ldr", s.ldr); f(4, "dfr", s.dfr); f(5, "svr", s.svr);
-    f(6, "esr", s.esr); f(7, "esr_latched", s.esr_latched); f(8, "irr", s.irr); f(9, "isr", s.isr);
-    f(10, "tmr", s.tmr); f(11, "icr_low", s.icr_low); f(12, "icr_high", s.icr_high); f(13, "lvt", s.lvt);
-    f(14, "initial_count", s.initial_count); f(15, "divide", s.divide); f(16, "timer_start", s.timer_start);
-    f(17, "timer_next", s.timer_next); f(18, "tsc_deadline", s.tsc_deadline); f(19, "signals", s.signals);
+    f(1, "base", s.base);
+    f(2, "tpr", s.tpr);
+    f(3, "ldr", s.ldr);
+    f(4, "dfr", s.dfr);
+    f(5, "svr", s.svr);
+    f(6, "esr", s.esr);
+    f(7, "esr_latched", s.esr_latched);
+    f(8, "irr", s.irr);
+    f(9, "isr", s.isr);
+    f(10, "tmr", s.tmr);
+    f(11, "icr_low", s.icr_low);
+    f(12, "icr_high", s.icr_high);
+    f(13, "lvt", s.lvt);
+    f(14, "initial_count", s.initial_count);
+    f(15, "divide", s.divide);
+    f(16, "timer_start", s.timer_start);
+    f(17, "timer_next", s.timer_next);
+    f(18, "tsc_deadline", s.tsc_deadline);
+    f(19, "signals", s.signals);
     f(20, "startup_vector", s.startup_vector);
   }
 };
 
-/// One vCPU's local APIC in xAPIC and x2APIC mode. accept(), matches(), raise_signal() and set_extint() may come from any
-/// thread; all else from the vCPU's thread, or from any while it is stopped.
+/// One vCPU's local APIC in xAPIC and x2APIC mode. accept(), matches(), raise_signal() and set_extint() may
+/// come from any thread; all else from the vCPU's thread, or from any while it is stopped.
 class LocalApic final : public ApicPort {
  public:
   LocalApic(VcpuId id, ApicSurroundings& surroundings, u32 timer_ratio);
@@ -94,12 +108,15 @@ class LocalApic final : public ApicPort {
   void accept(ApicMessage const& message);
   void raise_signal(Signal signal);
   void set_extint(bool high);
-  u8 priority() const { return priority_.load(std::memory_order_relaxed); }  // PPR, for lowest-priority arbitration
+  u8 priority() const {
+    return priority_.load(std::memory_order_relaxed);
+  }  // PPR, for lowest-priority arbitration
 
   // ---- for the vCPU loop ----
   u32 take_signals() { return signals_.exchange(0, std::memory_order_acquire); }
   u8 startup_vector() const { return startup_vector_.load(std::memory_order_relaxed); }
-  /// Moves the best request into service and gives its vector; -1 when there is none above the processor's priority.
+  /// Moves the best request into service and gives its vector; -1 when there is none above the processor's
+  /// priority.
   int acknowledge();
   /// The 8259's line is high and reaches this processor (LINT0 in ExtINT mode, or the APIC disabled).
   bool extint_pending() const;
@@ -137,14 +154,16 @@ class LocalApic final : public ApicPort {
 
   VcpuId id_;
   ApicSurroundings& surroundings_;
-  u32 timer_ratio_;  // TSC ticks per tick of the timer's clock (CPUID leaf 0x15)
+  u32 timer_ratio_;       // TSC ticks per tick of the timer's clock (CPUID leaf 0x15)
   LocalApicState state_;  // irr, tmr, signals, startup_vector live in the atomics below
   std::array<std::atomic<u32>, 8> irr_{}, tmr_{};
   std::atomic<u32> signals_{};
   std::atomic<u8> startup_vector_{};
   std::atomic<bool> extint_{};
   std::atomic<u8> priority_{};
-  struct Address { u32 ldr, dfr; };
+  struct Address {
+    u32 ldr, dfr;
+  };
   std::atomic<Address> address_{};  // what senders match against
   enum Mode : u8 { mode_off, mode_xapic, mode_x2apic };
   std::atomic<u8> mode_{};

@@ -8,10 +8,13 @@ using namespace apic;
 
 namespace {
 
-struct LvtRegister { u32 offset; LvtIndex index; };
-constexpr LvtRegister lvt_registers[]{{reg_lvt_timer, lvt_timer}, {reg_lvt_thermal, lvt_thermal},
-                                      {reg_lvt_performance, lvt_performance}, {reg_lvt_lint0, lvt_lint0},
-                                      {reg_lvt_lint1, lvt_lint1}, {reg_lvt_error, lvt_error}};
+struct LvtRegister {
+  u32 offset;
+  LvtIndex index;
+};
+constexpr LvtRegister lvt_registers[]{
+    {reg_lvt_timer, lvt_timer}, {reg_lvt_thermal, lvt_thermal}, {reg_lvt_performance, lvt_performance},
+    {reg_lvt_lint0, lvt_lint0}, {reg_lvt_lint1, lvt_lint1},     {reg_lvt_error, lvt_error}};
 LvtRegister const* find_lvt(u32 offset) {
   for (auto const& row : lvt_registers) {
     if (row.offset == offset) return &row;
@@ -27,8 +30,10 @@ bool in_bitmap(u32 offset, u32 first) { return offset >= first && offset < first
 
 bool LocalApic::read_common(u32 offset, u32& value) const {
   if (in_bitmap(offset, reg_isr)) return value = state_.isr[(offset - reg_isr) / 16], true;
-  if (in_bitmap(offset, reg_tmr)) return value = tmr_[(offset - reg_tmr) / 16].load(std::memory_order_relaxed), true;
-  if (in_bitmap(offset, reg_irr)) return value = irr_[(offset - reg_irr) / 16].load(std::memory_order_acquire), true;
+  if (in_bitmap(offset, reg_tmr))
+    return value = tmr_[(offset - reg_tmr) / 16].load(std::memory_order_relaxed), true;
+  if (in_bitmap(offset, reg_irr))
+    return value = irr_[(offset - reg_irr) / 16].load(std::memory_order_acquire), true;
   if (auto const* row = find_lvt(offset)) return value = state_.lvt[row->index], true;
   switch (offset) {
     case reg_id: value = x2apic() ? id_.value : id_.value << 24; return true;
@@ -90,9 +95,7 @@ void LocalApic::write_lvt(LvtIndex index, u32 value) {
 
 // ---- the xAPIC page ----
 
-u64 LocalApic::register_page() const {
-  return enabled() && !x2apic() ? state_.base & base_address : ~u64{0};
-}
+u64 LocalApic::register_page() const { return enabled() && !x2apic() ? state_.base & base_address : ~u64{0}; }
 
 u64 LocalApic::read_register(u32 offset) {
   auto value = u32{0};
@@ -139,7 +142,8 @@ bool LocalApic::write_base(u64 value) {
 
 bool LocalApic::read_msr(u32 index, u64& value) {
   if (index == msr_apic_base) return value = state_.base, true;
-  if (index == msr_tsc_deadline) return value = timer_mode() == timer_tsc_deadline ? state_.tsc_deadline : 0, true;
+  if (index == msr_tsc_deadline)
+    return value = timer_mode() == timer_tsc_deadline ? state_.tsc_deadline : 0, true;
   if (!x2apic() || index < msr_x2apic_first || index > msr_x2apic_last) return false;
   auto const offset = (index - msr_x2apic_first) * 16;
   if (offset == reg_icr_low) return value = u64{state_.icr_high} << 32 | state_.icr_low, true;

@@ -5,15 +5,19 @@
 /// The local APIC's registers and bits (SDM vol. 3, chapter 11), without behaviour.
 namespace vireo::engine::soft::apic {
 
+// clang-format off
 /// Offsets in the xAPIC page; the x2APIC MSR is 0x800 + offset / 16 (tables 11-1 and 11-6).
 enum Register : u32 {
-  reg_id = 0x20, reg_version = 0x30, reg_tpr = 0x80, reg_apr = 0x90, reg_ppr = 0xa0, reg_eoi = 0xb0, reg_rrd = 0xc0,
-  reg_ldr = 0xd0, reg_dfr = 0xe0, reg_svr = 0xf0, reg_isr = 0x100, reg_tmr = 0x180, reg_irr = 0x200, reg_esr = 0x280,
+  reg_id = 0x20, reg_version = 0x30, reg_tpr = 0x80, reg_apr = 0x90, reg_ppr = 0xa0, reg_eoi = 0xb0,
+  reg_rrd = 0xc0,
+  reg_ldr = 0xd0, reg_dfr = 0xe0, reg_svr = 0xf0, reg_isr = 0x100, reg_tmr = 0x180, reg_irr = 0x200,
+  reg_esr = 0x280,
   reg_lvt_cmci = 0x2f0, reg_icr_low = 0x300, reg_icr_high = 0x310,
   reg_lvt_timer = 0x320, reg_lvt_thermal = 0x330, reg_lvt_performance = 0x340, reg_lvt_lint0 = 0x350,
   reg_lvt_lint1 = 0x360, reg_lvt_error = 0x370, reg_initial_count = 0x380, reg_current_count = 0x390,
   reg_divide = 0x3e0, reg_self_ipi = 0x3f0,
 };
+// clang-format on
 
 /// 11.5.1: the order of the LVT in State::lvt.
 enum LvtIndex : u8 { lvt_timer, lvt_thermal, lvt_performance, lvt_lint0, lvt_lint1, lvt_error, lvt_count };

@@ -37,7 +37,9 @@ struct LocalApicTest : testing::Test {
     ASSERT_TRUE(apic.write_msr(msr_apic_base, default_base | base_enabled | base_x2apic));
     enable();
   }
-  void raise(u8 vector, bool level = false) { apic.accept({.mode = DeliveryMode::fixed, .vector = vector, .level = level}); }
+  void raise(u8 vector, bool level = false) {
+    apic.accept({.mode = DeliveryMode::fixed, .vector = vector, .level = level});
+  }
 };
 
 TEST_F(LocalApicTest, GivesTheHighestRequestFirstAndHoldsTheRestUntilItsEnd) {

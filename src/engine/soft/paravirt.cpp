@@ -37,8 +37,8 @@ constexpr u64 second_ns{1'000'000'000};
 template <typename T>
 T* record(Cpu& cpu, u64 at) {
   if (at % alignof(T) != 0) return nullptr;
-  // SOUND: host() gives sizeof(T) bytes of guest RAM, which outlives the vCPU; the guest writes them too, so only single
-  // aligned loads and stores are relied upon, ordered by the version counter.
+  // SOUND: host() gives sizeof(T) bytes of guest RAM, which outlives the vCPU; the guest writes them too, so
+  // only single aligned loads and stores are relied upon, ordered by the version counter.
   return reinterpret_cast<T*>(cpu.machine().memory().host(Gpa{at}, sizeof(T), true));
 }
 
@@ -158,7 +158,13 @@ void add_stolen_time(Cpu& cpu, u64 ns) {
 
 namespace {
 
-enum Call : u64 { call_poll_irq = 1, call_kick = 5, call_clock_pairing = 9, call_send_ipi = 10, call_yield = 11 };
+enum Call : u64 {
+  call_poll_irq = 1,
+  call_kick = 5,
+  call_clock_pairing = 9,
+  call_send_ipi = 10,
+  call_yield = 11
+};
 constexpr auto error(i64 number) { return static_cast<u64>(-number); }
 constexpr i64 not_permitted{1}, invalid{22}, not_supported{95}, no_such_call{1000};
 

@@ -15,12 +15,14 @@ class SoftwareEngine final : public Engine, private ApicFabric {
   SoftwareEngine(EngineConfig const& config, MachineView& machine) : config_{config}, machine_{machine} {
     auto const ratio = host_tsc_description().crystal_ratio;
     for (auto i = u32{0}; i < config_.vcpus; ++i) {
-      vcpus_.push_back(std::make_unique<Vcpu>(VcpuId{i}, machine, config_.model, static_cast<ApicFabric&>(*this), ratio));
+      vcpus_.push_back(
+          std::make_unique<Vcpu>(VcpuId{i}, machine, config_.model, static_cast<ApicFabric&>(*this), ratio));
     }
   }
   ~SoftwareEngine() override { stop(); }
 
-  // The machine's TSC goes on from where it stood, or from the machine's clock where that is further (after a restore).
+  // The machine's TSC goes on from where it stood, or from the machine's clock where that is further (after a
+  // restore).
   void start() override {
     if (running_) return;
     running_ = true;
@@ -43,7 +45,9 @@ class SoftwareEngine final : public Engine, private ApicFabric {
 
   u32 vcpu_count() const override { return config_.vcpus; }
   VcpuState vcpu_state(VcpuId id) const override { return vcpus_.at(id.value)->state(); }
-  Result<> set_vcpu_state(VcpuId id, VcpuState const& state) override { return vcpus_.at(id.value)->set_state(state); }
+  Result<> set_vcpu_state(VcpuId id, VcpuState const& state) override {
+    return vcpus_.at(id.value)->set_state(state);
+  }
   state::Saved save_apic(VcpuId id) const override { return vcpus_.at(id.value)->apic().save(); }
   Result<> restore_apic(VcpuId id, state::Saved const& saved) override {
     return vcpus_.at(id.value)->apic().restore(saved);

@@ -18,7 +18,8 @@ struct SoftwareEngineTest : testing::Test {
   std::unique_ptr<Engine> engine;
 
   void create(u32 vcpus, Code const& code) {
-    auto created = create_software_engine({.vcpus = vcpus, .model = *x86::CpuidModel::create("x86-64-v3", vcpus)}, machine);
+    auto created = create_software_engine(
+        {.vcpus = vcpus, .model = *x86::CpuidModel::create("x86-64-v3", vcpus)}, machine);
     ASSERT_TRUE(created);
     engine = std::move(*created);
     machine.store_code(0x10000, code);
@@ -41,7 +42,9 @@ struct SoftwareEngineTest : testing::Test {
     machine.store<u64>(0x2000 + vector * 8u, u64{handler >> 16} << 48 | 0x8e00'0008'0000 | (handler & 0xffff));
   }
   // Guest memory changes under the test: a volatile read each time. The limit is a failsafe only.
-  u32 word(u64 at) { return *reinterpret_cast<u32 volatile*>(machine.memory().host(Gpa{at}, 4, false)); }  // SOUND: RAM
+  u32 word(u64 at) {
+    return *reinterpret_cast<u32 volatile*>(machine.memory().host(Gpa{at}, 4, false));
+  }  // SOUND: RAM
   bool becomes(u64 at, u32 value) {
     auto const limit = std::chrono::steady_clock::now() + std::chrono::seconds{60};
     while (word(at) != value) {
@@ -52,21 +55,26 @@ struct SoftwareEngineTest : testing::Test {
   }
 };
 
-// Enables the APIC, sends INIT and SIPI (vector 8) to all others, waits until 3 have counted themselves at 0x500.
+// Enables the APIC, sends INIT and SIPI (vector 8) to all others, waits until 3 have counted themselves at
+// 0x500.
+// clang-format off
 Code const start_others{0xc7, 0x05, 0xf0, 0x00, 0xe0, 0xfe, 0xff, 0x01, 0x00, 0x00,   // mov [0xfee000f0], 0x1ff
-                        0xc7, 0x05, 0x00, 0x03, 0xe0, 0xfe, 0x00, 0x45, 0x0c, 0x00,   // mov [0xfee00300], 0xc4500
-                        0xc7, 0x05, 0x00, 0x03, 0xe0, 0xfe, 0x08, 0x46, 0x0c, 0x00,   // mov [0xfee00300], 0xc4608
+                        0xc7, 0x05, 0x00, 0x03, 0xe0, 0xfe, 0x00, 0x45, 0x0c, 0x00,  // mov [0xfee00300], 0xc4500
+                        0xc7, 0x05, 0x00, 0x03, 0xe0, 0xfe, 0x08, 0x46, 0x0c, 0x00,  // mov [0xfee00300], 0xc4608
                         0xf3, 0x90,                                                   // wait: pause
                         0x83, 0x3d, 0x00, 0x05, 0x00, 0x00, 0x03,                     // cmp [0x500], 3
                         0x75, 0xf5,                                                   // jne wait
                         0xc7, 0x05, 0x00, 0x06, 0x00, 0x00, 0x01, 0x00, 0x00, 0x00,   // mov [0x600], 1
-                        0xfa, 0xf4, 0xeb, 0xfc};                                      // stop: cli; hlt; jmp stop
+                        0xfa, 0xf4, 0xeb, 0xfc};  // stop: cli; hlt; jmp stop
+// clang-format on
 // Real mode: adds 100,000 to 0x504 one by one, then one to 0x500.
+// clang-format off
 Code const count_up{0x66, 0xb9, 0xa0, 0x86, 0x01, 0x00,        // mov ecx, 100000
                     0x66, 0xf0, 0xff, 0x06, 0x04, 0x05,        // again: lock inc dword [0x504]
                     0x67, 0xe2, 0xf7,                          // loop again
                     0x66, 0xf0, 0xff, 0x06, 0x00, 0x05,        // lock inc dword [0x500]
                     0xfa, 0xf4, 0xeb, 0xfc};                   // stop: cli; hlt; jmp stop
+// clang-format on
 
 TEST_F(SoftwareEngineTest, StartsOtherProcessorsBySipiAndTheirAtomicsAddUp) {
   create(4, start_others);
@@ -84,6 +92,7 @@ TEST_F(SoftwareEngineTest, StartsOtherProcessorsBySipiAndTheirAtomicsAddUp) {
 }
 
 // Three times: arms a one-shot timer of vector 0x40, halts with interrupts on.
+// clang-format off
 Code const sleep_thrice{0xc7, 0x05, 0xf0, 0x00, 0xe0, 0xfe, 0xff, 0x01, 0x00, 0x00,  // mov [0xfee000f0], 0x1ff
                         0xc7, 0x05, 0xe0, 0x03, 0xe0, 0xfe, 0x0b, 0x00, 0x00, 0x00,  // mov [0xfee003e0], 0xb
                         0xc7, 0x05, 0x20, 0x03, 0xe0, 0xfe, 0x40, 0x00, 0x00, 0x00,  // mov [0xfee00320], 0x40
@@ -94,8 +103,9 @@ Code const sleep_thrice{0xc7, 0x05, 0xf0, 0x00, 0xe0, 0xfe, 0xff, 0x01, 0x00, 0x
                         0xc7, 0x05, 0x00, 0x06, 0x00, 0x00, 0x01, 0x00, 0x00, 0x00,  // mov [0x600], 1
                         0xf4, 0xeb, 0xfd};                                           // stop: hlt; jmp stop
 Code const count_interrupt{0xff, 0x05, 0x00, 0x07, 0x00, 0x00,                              // inc [0x700]
-                           0xc7, 0x05, 0xb0, 0x00, 0xe0, 0xfe, 0x00, 0x00, 0x00, 0x00,      // mov [0xfee000b0], 0
+                           0xc7, 0x05, 0xb0, 0x00, 0xe0, 0xfe, 0x00, 0x00, 0x00, 0x00,  // mov [0xfee000b0], 0
                            0xcf};                                                           // iret
+// clang-format on
 
 TEST_F(SoftwareEngineTest, TheTimerWakesAHaltedProcessor) {
   create(1, sleep_thrice);
@@ -136,13 +146,15 @@ TEST_F(SoftwareEngineTest, ATripleFaultAsksForAResetAndResetStartsAnew) {
   create(1, {0x90, 0x0f, 0x0b});  // nop; ud2, and the IDT is empty
   engine->start();
   auto const limit = std::chrono::steady_clock::now() + std::chrono::seconds{60};
-  while (engine->instructions_executed() == 0 && std::chrono::steady_clock::now() < limit) std::this_thread::yield();
+  while (engine->instructions_executed() == 0 && std::chrono::steady_clock::now() < limit)
+    std::this_thread::yield();
   engine->stop();
   EXPECT_EQ(machine.resets, std::vector<std::string>{"triple fault"});
 
   engine->reset();
   EXPECT_EQ(engine->vcpu_state(VcpuId{0}).rip, 0xfff0u);
-  machine.store_code(0x10000, {0xc7, 0x05, 0x00, 0x06, 0x00, 0x00, 0x01, 0x00, 0x00, 0x00, 0xf4});  // mov [0x600], 1; hlt
+  machine.store_code(
+      0x10000, {0xc7, 0x05, 0x00, 0x06, 0x00, 0x00, 0x01, 0x00, 0x00, 0x00, 0xf4});  // mov [0x600], 1; hlt
   enter_kernel();
   engine->start();
   EXPECT_TRUE(becomes(done_at, 1));
@@ -192,7 +204,8 @@ TEST_F(SoftwareEngineTest, RefusesImpossibleStateAndCounts) {
   EXPECT_TRUE(refused([](VcpuState& s) { s.xcr0 = 5; }));
   EXPECT_TRUE(refused([](VcpuState& s) { s.activity = Activity{9}; }));
   EXPECT_FALSE(refused([](VcpuState&) {}));
-  EXPECT_FALSE(create_software_engine({.vcpus = 0, .model = *x86::CpuidModel::create("x86-64-v3", 1)}, machine));
+  EXPECT_FALSE(
+      create_software_engine({.vcpus = 0, .model = *x86::CpuidModel::create("x86-64-v3", 1)}, machine));
 }
 
 }  // namespace

@@ -41,7 +41,8 @@ u64 measured_hz() {
   auto const pause = timespec{.tv_sec = 0, .tv_nsec = 10'000'000};
   nanosleep(&pause, nullptr);
   auto const end = sample();
-  return static_cast<u64>(static_cast<u128>(end.tsc - start.tsc) * second_ns / std::max<u64>(end.ns - start.ns, 1));
+  return static_cast<u64>(static_cast<u128>(end.tsc - start.tsc) * second_ns /
+                          std::max<u64>(end.ns - start.ns, 1));
 }
 
 // SDM vol. 3, 19.7.3, and KVM's timing leaf. 0: the host does not say.
@@ -80,7 +81,8 @@ TscDescription describe_tsc(u64 hz) {
   auto scaled = std::max<u64>(hz, 1);
   while (scaled > 2 * second_ns) scaled >>= 1, --tsc.shift;
   while (scaled <= second_ns) scaled <<= 1, ++tsc.shift;
-  // The multiplier comes from the unshifted frequency: bits that the loop dropped would be an error in the clock.
+  // The multiplier comes from the unshifted frequency: bits that the loop dropped would be an error in the
+  // clock.
   auto const numerator = static_cast<u128>(second_ns) << (tsc.shift < 0 ? 32 - tsc.shift : 32);
   auto const divisor = static_cast<u128>(std::max<u64>(hz, 1)) << (tsc.shift > 0 ? tsc.shift : 0);
   tsc.nanoseconds_multiplier = static_cast<u32>(std::min<u128>(numerator / divisor, 0xffff'ffff));

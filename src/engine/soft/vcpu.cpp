@@ -30,7 +30,8 @@ static_assert(std::atomic<u32>::is_always_lock_free && sizeof(std::atomic<u32>) 
 
 }  // namespace
 
-Vcpu::Vcpu(VcpuId id, MachineView& machine, x86::CpuidModel const& model, ApicFabric& fabric, u32 apic_timer_ratio)
+Vcpu::Vcpu(VcpuId id, MachineView& machine, x86::CpuidModel const& model, ApicFabric& fabric,
+           u32 apic_timer_ratio)
     : cpu_{id, machine, model}, fabric_{fabric}, apic_{id, *this, apic_timer_ratio} {
   cpu_.apic = &apic_;
 }
@@ -89,8 +90,8 @@ void Vcpu::notify() {
   wake();
 }
 
-// SOUND: the sleeper sets asleep_ and then the kernel compares the attention word; a waker sets the word and then looks at
-// asleep_. With a full fence on both sides one of them sees the other, so no wake-up is lost.
+// SOUND: the sleeper sets asleep_ and then the kernel compares the attention word; a waker sets the word and
+// then looks at asleep_. With a full fence on both sides one of them sees the other, so no wake-up is lost.
 void Vcpu::wake() {
   std::atomic_thread_fence(std::memory_order_seq_cst);
   if (asleep_.load(std::memory_order_relaxed)) {
@@ -104,7 +105,8 @@ void Vcpu::wait(u64 deadline) {
   auto const& tsc = host_tsc_description();
   auto const ns = std::min(nanoseconds_from_tsc(tsc, std::min(deadline - now, u64{1} << 40)), longest_sleep_ns);
   if (ns < worth_sleeping_ns) {
-    while (machine_tsc() < deadline && cpu_.attention.load(std::memory_order_relaxed) == 0) __builtin_ia32_pause();
+    while (machine_tsc() < deadline && cpu_.attention.load(std::memory_order_relaxed) == 0)
+      __builtin_ia32_pause();
     return;
   }
   auto const timeout = timespec{.tv_sec = static_cast<time_t>(ns / 1'000'000'000),

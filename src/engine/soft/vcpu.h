@@ -16,8 +16,9 @@ class ApicFabric {
   virtual void kick(u32 apic_id) = 0;
 };
 
-/// One vCPU of the software engine: processor, local APIC and the thread on which both run. start() to stop() bracket the
-/// thread's life; in between only notify(), apic()'s any-thread part and instructions() may be called from outside.
+/// One vCPU of the software engine: processor, local APIC and the thread on which both run. start() to stop()
+/// bracket the thread's life; in between only notify(), apic()'s any-thread part and instructions() may be
+/// called from outside.
 class Vcpu final : private ApicSurroundings {
  public:
   Vcpu(VcpuId id, MachineView& machine, x86::CpuidModel const& model, ApicFabric& fabric, u32 apic_timer_ratio);

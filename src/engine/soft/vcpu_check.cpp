@@ -22,10 +22,13 @@ char const* flaw(VcpuState const& state, Cpu const& cpu) {
   if (has(state.efer, ~u64{efer_sce | efer_lme | efer_lma | efer_nxe})) return "reserved bits in EFER";
   if (has(state.rflags, ~defined_rflags)) return "reserved bits in RFLAGS";
   if (paging && !has(state.cr0, cr0_pe)) return "paging without protection";
-  if (long_mode && !(paging && has(state.cr4, cr4_pae) && has(state.efer, efer_lme))) return "long mode without paging";
+  if (long_mode && !(paging && has(state.cr4, cr4_pae) && has(state.efer, efer_lme)))
+    return "long mode without paging";
   if (has(state.cr4, cr4_pcide) && !long_mode) return "PCID outside long mode";
-  if (has(state.rflags, flag_vm) && (long_mode || !has(state.cr0, cr0_pe))) return "virtual-8086 mode where there is none";
-  if (!has(state.xcr0, 1) || has(state.xcr0, ~(system::supported_xcr0(cpu) | 3)) || (state.xcr0 & 6) == 4) return "XCR0";
+  if (has(state.rflags, flag_vm) && (long_mode || !has(state.cr0, cr0_pe)))
+    return "virtual-8086 mode where there is none";
+  if (!has(state.xcr0, 1) || has(state.xcr0, ~(system::supported_xcr0(cpu) | 3)) || (state.xcr0 & 6) == 4)
+    return "XCR0";
   if (state.xss != 0) return "IA32_XSS";
   if (has(state.extended.mxcsr, ~u64{defined_mxcsr})) return "reserved bits in MXCSR";
   if (has(state.extended.xstate_bv, ~u64{7}) || state.extended.xcomp_bv != 0) return "the XSAVE header";

@@ -4,8 +4,8 @@
 
 namespace vireo::engine::soft {
 
-/// How long a thread was ready to run while the host ran others: what a guest is told as "steal". Made and used on that
-/// thread. Zero for ever where the host does not tell.
+/// How long a thread was ready to run while the host ran others: what a guest is told as "steal". Made and used
+/// on that thread. Zero for ever where the host does not tell.
 class StolenTime {
  public:
   StolenTime();

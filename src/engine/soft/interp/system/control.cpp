@@ -7,8 +7,8 @@ using namespace x86;
 
 namespace {
 
-constexpr u64 cr0_defined{cr0_pe | cr0_mp | cr0_em | cr0_ts | cr0_et | cr0_ne | cr0_wp | cr0_am | cr0_nw | cr0_cd |
-                          cr0_pg};
+constexpr u64 cr0_defined{cr0_pe | cr0_mp | cr0_em | cr0_ts | cr0_et | cr0_ne | cr0_wp | cr0_am | cr0_nw |
+                          cr0_cd | cr0_pg};
 constexpr u64 cr3_no_flush{u64{1} << 63};
 
 bool pae_paging(u64 cr0, u64 cr4, u64 efer) { return (cr0 & cr0_pg) && (cr4 & cr4_pae) && !(efer & efer_lma); }
@@ -128,12 +128,16 @@ void smsw(Cpu& cpu, Instruction const& insn, void const*) {
 // ---- what the model offers, and XCR0 (SDM vol. 1, 13.3; vol. 2, XSETBV) ----
 
 u64 supported_cr4(Cpu const& cpu) {
-  struct Row { Feature feature; u64 bits; };
-  constexpr Row rows[]{{Feature::vme, cr4_vme | cr4_pvi}, {Feature::tsc, cr4_tsd}, {Feature::de, cr4_de},
-                       {Feature::pse, cr4_pse}, {Feature::pae, cr4_pae}, {Feature::mce, cr4_mce},
-                       {Feature::pge, cr4_pge}, {Feature::fxsr, cr4_osfxsr}, {Feature::sse, cr4_osxmmexcpt},
-                       {Feature::umip, cr4_umip}, {Feature::fsgsbase, cr4_fsgsbase}, {Feature::pcid, cr4_pcide},
-                       {Feature::xsave, cr4_osxsave}, {Feature::smep, cr4_smep}, {Feature::smap, cr4_smap}};
+  struct Row {
+    Feature feature;
+    u64 bits;
+  };
+  constexpr Row rows[]{
+      {Feature::vme, cr4_vme | cr4_pvi}, {Feature::tsc, cr4_tsd},           {Feature::de, cr4_de},
+      {Feature::pse, cr4_pse},           {Feature::pae, cr4_pae},           {Feature::mce, cr4_mce},
+      {Feature::pge, cr4_pge},           {Feature::fxsr, cr4_osfxsr},       {Feature::sse, cr4_osxmmexcpt},
+      {Feature::umip, cr4_umip},         {Feature::fsgsbase, cr4_fsgsbase}, {Feature::pcid, cr4_pcide},
+      {Feature::xsave, cr4_osxsave},     {Feature::smep, cr4_smep},         {Feature::smap, cr4_smap}};
   auto bits = u64{cr4_pce};
   for (auto const& row : rows) {
     if (cpu.has(row.feature)) bits |= row.bits;

@@ -49,8 +49,8 @@ void advance(Cpu& cpu, Instruction const& insn, u8 reg, u8 width) {
   set_address_register(cpu, insn, reg, cpu.state.gpr[reg] + step);
 }
 
-/// Runs `once` as often as the REP prefix says. Every finished repetition is part of the state, so a fault or an
-/// interrupt finds registers from which the instruction goes on.
+/// Runs `once` as often as the REP prefix says. Every finished repetition is part of the state, so a fault or
+/// an interrupt finds registers from which the instruction goes on.
 template <typename F>
 void repeat(Cpu& cpu, Instruction const& insn, F&& once) {
   if (!insn.prefixes.rep && !insn.prefixes.repne) return once();

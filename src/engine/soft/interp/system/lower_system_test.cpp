@@ -302,9 +302,9 @@ TEST_F(SystemTest, RepeatedOutsWritesEachElementInOrder) {
   cpu.state.gpr[rcx] = 3;
   cpu.state.gpr[rdx] = 0x3f8;
   EXPECT_EQ(execute({0xf3, 0x6e}), std::nullopt);
-  EXPECT_THAT(machine.port_writes,
-              testing::ElementsAre(TestMachine::PortWrite{0x3f8, 1, 0x11}, TestMachine::PortWrite{0x3f8, 1, 0x22},
-                                   TestMachine::PortWrite{0x3f8, 1, 0x33}));
+  EXPECT_THAT(machine.port_writes, testing::ElementsAre(TestMachine::PortWrite{0x3f8, 1, 0x11},
+                                                        TestMachine::PortWrite{0x3f8, 1, 0x22},
+                                                        TestMachine::PortWrite{0x3f8, 1, 0x33}));
   EXPECT_EQ(cpu.state.gpr[rsi], 0x9003u);
   EXPECT_EQ(cpu.state.gpr[rcx], 0u);
 }

@@ -14,7 +14,8 @@ void hlt(Cpu& cpu, Instruction const&, void const*) {
   cpu.state.activity = Activity::halted;
 }
 
-// MONITOR and MWAIT are hints: the wait may end at once. A loop around them is a spin, so the host gets the processor.
+// MONITOR and MWAIT are hints: the wait may end at once. A loop around them is a spin, so the host gets the
+// processor.
 void monitor(Cpu& cpu, Instruction const& insn, void const*) {
   if (cpu.cpl() != 0) raise_ud();
   if (cpu.gpr<u32>(rcx) != 0) raise_gp();
@@ -55,7 +56,8 @@ void random_number(Cpu& cpu, Instruction const& insn, void const*) {
 
 void hypercall(Cpu& cpu, Instruction const&, void const*) {
   auto const argument = [&](u8 reg) { return cpu.code64() ? cpu.gpr<u64>(reg) : cpu.gpr<u32>(reg); };
-  auto const answer = paravirt::hypercall(cpu, argument(rax), argument(rbx), argument(rcx), argument(rdx), argument(rsi));
+  auto const answer =
+      paravirt::hypercall(cpu, argument(rax), argument(rbx), argument(rcx), argument(rdx), argument(rsi));
   if (cpu.code64()) return cpu.set_gpr(rax, answer);
   cpu.set_gpr(rax, static_cast<u32>(answer));
 }

@@ -34,7 +34,8 @@ MsrRow const* find_row(u32 index) {
 bool read_msr(Cpu& cpu, u32 index, u64& value) {
   auto const* row = find_row(index);
   if (row != nullptr && row->read != nullptr) return row->read(cpu, index, value);
-  if (row == nullptr) VIREO_LOG_GUEST(observe::Level::info, "engine", "vcpu {} reads unknown MSR {:#x}", cpu.id().value, index);
+  if (row == nullptr)
+    VIREO_LOG_GUEST(observe::Level::info, "engine", "vcpu {} reads unknown MSR {:#x}", cpu.id().value, index);
   return false;
 }
 
@@ -42,8 +43,8 @@ bool write_msr(Cpu& cpu, u32 index, u64 value) {
   auto const* row = find_row(index);
   if (row != nullptr && row->write != nullptr) return row->write(cpu, index, value);
   if (row == nullptr) {
-    VIREO_LOG_GUEST(observe::Level::info, "engine", "vcpu {} writes {:#x} to unknown MSR {:#x}", cpu.id().value, value,
-                    index);
+    VIREO_LOG_GUEST(observe::Level::info, "engine", "vcpu {} writes {:#x} to unknown MSR {:#x}", cpu.id().value,
+                    value, index);
   }
   return false;
 }

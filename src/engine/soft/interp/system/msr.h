@@ -16,8 +16,9 @@ struct MsrRow {
 
 std::span<MsrRow const> processor_msrs();    // msr_processor.cpp: EFER, system calls, bases, TSC, local APIC
 std::span<MsrRow const> memory_type_msrs();  // msr_memory_type.cpp: PAT, MTRRs
-std::span<MsrRow const> identity_msrs();     // msr_identity.cpp: what the processor is and can do, mostly constants
-std::span<MsrRow const> paravirt_msrs();     // msr_paravirt.cpp: KVM's
+std::span<MsrRow const>
+identity_msrs();  // msr_identity.cpp: what the processor is and can do, mostly constants
+std::span<MsrRow const> paravirt_msrs();  // msr_paravirt.cpp: KVM's
 
 /// Both log an unknown MSR once in a while and answer false for #GP(0).
 bool read_msr(Cpu& cpu, u32 index, u64& value);

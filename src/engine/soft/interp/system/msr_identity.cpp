@@ -5,18 +5,32 @@ namespace vireo::engine::soft::system {
 
 namespace {
 
-/// IA32_ARCH_CAPABILITIES: nothing speculates here, so guests need no mitigation. "Enhanced IBRS" spares retpolines.
+/// IA32_ARCH_CAPABILITIES: nothing speculates here, so guests need no mitigation. "Enhanced IBRS" spares
+/// retpolines.
 enum ArchCapabilities : u64 {
-  rdcl_no = 1u << 0, ibrs_all = 1u << 1, skip_l1dfl_vmentry = 1u << 3, ssb_no = 1u << 4, mds_no = 1u << 5,
-  if_pschange_mc_no = 1u << 6, taa_no = 1u << 8, sbdr_ssdp_no = 1u << 13, fbsdp_no = 1u << 14, psdp_no = 1u << 15,
-  bhi_no = 1u << 20, pbrsb_no = 1u << 24, gds_no = 1u << 26, rfds_no = 1u << 27, its_no = u64{1} << 62,
+  rdcl_no = 1u << 0,
+  ibrs_all = 1u << 1,
+  skip_l1dfl_vmentry = 1u << 3,
+  ssb_no = 1u << 4,
+  mds_no = 1u << 5,
+  if_pschange_mc_no = 1u << 6,
+  taa_no = 1u << 8,
+  sbdr_ssdp_no = 1u << 13,
+  fbsdp_no = 1u << 14,
+  psdp_no = 1u << 15,
+  bhi_no = 1u << 20,
+  pbrsb_no = 1u << 24,
+  gds_no = 1u << 26,
+  rfds_no = 1u << 27,
+  its_no = u64{1} << 62,
 };
-constexpr u64 not_vulnerable{rdcl_no | ibrs_all | skip_l1dfl_vmentry | ssb_no | mds_no | if_pschange_mc_no | taa_no |
-                             sbdr_ssdp_no | fbsdp_no | psdp_no | bhi_no | pbrsb_no | gds_no | rfds_no | its_no};
-constexpr u64 microcode_revision{u64{0x0100'0000} << 32};  // high half, as RDMSR gives it
+constexpr u64 not_vulnerable{rdcl_no | ibrs_all | skip_l1dfl_vmentry | ssb_no | mds_no | if_pschange_mc_no |
+                             taa_no | sbdr_ssdp_no | fbsdp_no | psdp_no | bhi_no | pbrsb_no | gds_no | rfds_no |
+                             its_no};
+constexpr u64 microcode_revision{u64{0x0100'0000} << 32};                 // high half, as RDMSR gives it
 constexpr u64 spec_ctrl_defined{1u << 0 | 1u << 1 | 1u << 2 | 1u << 10};  // IBRS, STIBP, SSBD, BHI_DIS_S
-constexpr u64 misc_enable_fixed{1u << 11 | 1u << 12};  // no branch trace, no PEBS
-constexpr u64 debugctl_ignored{0x3};                   // LBR (no records) and BTF
+constexpr u64 misc_enable_fixed{1u << 11 | 1u << 12};                     // no branch trace, no PEBS
+constexpr u64 debugctl_ignored{0x3};                                      // LBR (no records) and BTF
 
 template <u64 constant>
 bool read_constant(Cpu&, u32, u64& value) {
@@ -57,6 +71,7 @@ bool write_debugctl(Cpu&, u32, u64 value) { return (value & ~debugctl_ignored) =
 
 constexpr auto zero = read_constant<0>;
 
+// clang-format off
 constexpr MsrRow rows[]{
     {0x0, 0x1, zero, write_zero_only},        // P5 machine check address and type
     {0x17, 0x17, zero, nullptr},              // platform id
@@ -105,6 +120,7 @@ constexpr MsrRow rows[]{
     {0xc001'1020, 0xc001'1023, zero, ignore_write},  // LS_CFG, IC_CFG, BU_CFG
     {0xc001'1029, 0xc001'102d, zero, ignore_write},  // DE_CFG, BU_CFG2
 };
+// clang-format on
 
 }  // namespace
 

@@ -1,7 +1,7 @@
 #include "engine/soft/interp/system/msr.h"
 
-// Memory types are remembered and have no effect: all guest memory is the host's write-back memory (SDM vol. 3, 12.11,
-// 12.12).
+// Memory types are remembered and have no effect: all guest memory is the host's write-back memory (SDM vol.
+// 3, 12.11, 12.12).
 namespace vireo::engine::soft::system {
 
 namespace {
@@ -43,7 +43,9 @@ bool write_default(Cpu& cpu, u32, u64 value) {
   return true;
 }
 
-std::size_t fixed_index(u32 index) { return index == 0x250 ? 0 : index < 0x268 ? index - 0x258 + 1 : index - 0x268 + 3; }
+std::size_t fixed_index(u32 index) {
+  return index == 0x250 ? 0 : index < 0x268 ? index - 0x258 + 1 : index - 0x268 + 3;
+}
 bool read_fixed(Cpu& cpu, u32 index, u64& value) {
   value = cpu.state.mtrr_fixed[fixed_index(index)];
   return true;
@@ -61,7 +63,8 @@ bool read_variable(Cpu& cpu, u32 index, u64& value) {
 bool write_variable(Cpu& cpu, u32 index, u64 value) {
   auto const is_mask = index & 1;
   if (value >> cpu.mmu.physical_address_bits() != 0) return false;
-  if (is_mask ? (value & 0xfff & ~mtrr_variable_valid) != 0 : (value & 0xf00) != 0 || !valid_type(value & 0xff)) return false;
+  if (is_mask ? (value & 0xfff & ~mtrr_variable_valid) != 0 : (value & 0xf00) != 0 || !valid_type(value & 0xff))
+    return false;
   cpu.state.mtrr_variable[index - msr_mtrr_variable] = value;
   return true;
 }

@@ -10,27 +10,27 @@ namespace {
 
 constexpr u32 msr_tsc{0x10}, msr_apic_base{0x1b}, msr_tsc_adjust{0x3b}, msr_sysenter_cs{0x174},
     msr_sysenter_esp{0x175}, msr_sysenter_eip{0x176}, msr_tsc_deadline{0x6e0}, msr_x2apic_first{0x800},
-    msr_x2apic_last{0x8ff}, msr_xss{0xda0}, msr_efer{0xc000'0080}, msr_star{0xc000'0081}, msr_lstar{0xc000'0082},
-    msr_cstar{0xc000'0083}, msr_sfmask{0xc000'0084}, msr_fs_base{0xc000'0100}, msr_gs_base{0xc000'0101},
-    msr_kernel_gs_base{0xc000'0102}, msr_tsc_aux{0xc000'0103};
+    msr_x2apic_last{0x8ff}, msr_xss{0xda0}, msr_efer{0xc000'0080}, msr_star{0xc000'0081},
+    msr_lstar{0xc000'0082}, msr_cstar{0xc000'0083}, msr_sfmask{0xc000'0084}, msr_fs_base{0xc000'0100},
+    msr_gs_base{0xc000'0101}, msr_kernel_gs_base{0xc000'0102}, msr_tsc_aux{0xc000'0103};
 
-template <u64 VcpuState::*member>
+template <u64 VcpuState::* member>
 bool read_state(Cpu& cpu, u32, u64& value) {
   value = cpu.state.*member;
   return true;
 }
-template <u64 VcpuState::*member>
+template <u64 VcpuState::* member>
 bool write_any(Cpu& cpu, u32, u64 value) {
   cpu.state.*member = value;
   return true;
 }
-template <u64 VcpuState::*member>
+template <u64 VcpuState::* member>
 bool write_canonical(Cpu& cpu, u32, u64 value) {
   if (!canonical(value)) return false;
   cpu.state.*member = value;
   return true;
 }
-template <u64 VcpuState::*member>
+template <u64 VcpuState::* member>
 bool write_low_half(Cpu& cpu, u32, u64 value) {
   if (value >> 32 != 0) return false;
   cpu.state.*member = value;
@@ -86,8 +86,12 @@ bool write_tsc_adjust(Cpu& cpu, u32, u64 value) {
 
 // ---- local APIC ----
 
-bool read_apic(Cpu& cpu, u32 index, u64& value) { return cpu.apic != nullptr && cpu.apic->read_msr(index, value); }
-bool write_apic(Cpu& cpu, u32 index, u64 value) { return cpu.apic != nullptr && cpu.apic->write_msr(index, value); }
+bool read_apic(Cpu& cpu, u32 index, u64& value) {
+  return cpu.apic != nullptr && cpu.apic->read_msr(index, value);
+}
+bool write_apic(Cpu& cpu, u32 index, u64 value) {
+  return cpu.apic != nullptr && cpu.apic->write_msr(index, value);
+}
 bool write_apic_base(Cpu& cpu, u32 index, u64 value) {
   if (!write_apic(cpu, index, value)) return false;
   cpu.mmu.flush_all();  // what the register page covers has changed
@@ -96,7 +100,7 @@ bool write_apic_base(Cpu& cpu, u32 index, u64 value) {
 
 bool write_xss(Cpu&, u32, u64 value) { return value == 0; }  // no supervisor state components
 
-template <u64 VcpuState::*member>
+template <u64 VcpuState::* member>
 constexpr MsrRow row(u32 index, bool (*write)(Cpu&, u32, u64)) {
   return {.first = index, .last = index, .read = read_state<member>, .write = write};
 }

@@ -1,6 +1,6 @@
-#include "engine/soft/interp/system/lower_system.h"
-
 #include <utility>
+
+#include "engine/soft/interp/system/lower_system.h"
 
 // Fast system calls and the FS and GS bases (SDM vol. 3, 5.8.7, 5.8.8; vol. 2).
 namespace vireo::engine::soft::system {
@@ -50,7 +50,8 @@ void write_base(Cpu& cpu, Instruction const& insn, SegmentRegister segment) {
 
 }  // namespace
 
-// Intel has SYSCALL in 64-bit mode only; AMD also in compatibility mode, where CSTAR is the target, and outside long mode.
+// Intel has SYSCALL in 64-bit mode only; AMD also in compatibility mode, where CSTAR is the target, and outside
+// long mode.
 void syscall(Cpu& cpu, Instruction const&, void const*) {
   auto& state = cpu.state;
   auto const from64 = cpu.code64();
@@ -76,7 +77,8 @@ void sysret(Cpu& cpu, Instruction const& insn, void const*) {
   state.rip = to64 ? state.gpr[rcx] : cpu.gpr<u32>(rcx);
   state.rflags = cpu.long_mode() ? (state.gpr[r11] & 0x3c'7fd7) | flag_fixed : state.rflags | flag_if;
   auto const base = static_cast<u16>(state.star >> 48);
-  leave_to_user(cpu, static_cast<u16>(base + (to64 ? 16 : 0)), static_cast<u16>(base + 8), to64 ? code64 : code32);
+  leave_to_user(cpu, static_cast<u16>(base + (to64 ? 16 : 0)), static_cast<u16>(base + 8),
+                to64 ? code64 : code32);
   if (state.rflags & flag_if) cpu.interrupts_enabled();
 }
 

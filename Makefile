@@ -16,6 +16,7 @@ test-long: build
 	@ctest --test-dir build/$(PRESET) --output-on-failure --no-tests=error -L 'short|long' -V
 bench: build
 	@cmake --build --preset $(PRESET) --target benches
+	@for program in build/$(PRESET)/bin/bench_*; do $$program || exit 1; done
 lint:
 	@tools/lint
 format:

@@ -16,7 +16,8 @@ class AddressMap {
   void map_mmio(GpaRange range, MmioTarget& target);
   void unmap_mmio(GpaRange range, MmioTarget& target);
 
-  u32 read_port(u16 port, u8 width);  // width 1, 2, 4; an access that crosses a target's ports is split into bytes
+  u32 read_port(u16 port,
+                u8 width);  // width 1, 2, 4; an access that crosses a target's ports is split into bytes
   void write_port(u16 port, u8 width, u32 value);
   u64 read_mmio(Gpa at, u8 width);  // width 1, 2, 4, 8
   void write_mmio(Gpa at, u8 width, u64 value);

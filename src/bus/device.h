@@ -13,7 +13,8 @@ class PciFunction;
 /// A device answers a few questions (null: not on that bus) and has a life cycle without defaults.
 ///
 /// Everything here, and every register access, runs on the machine's one executor (bus/executor.h): a device is
-/// never called concurrently. Values, addresses and lengths come from a hostile guest: they are never asserted on.
+/// never called concurrently. Values, addresses and lengths come from a hostile guest: they are never asserted
+/// on.
 class Device {
  public:
   virtual ~Device() = default;

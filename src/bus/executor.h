@@ -10,7 +10,7 @@ namespace vireo::bus {
 /// A one-shot alarm on the machine's clock. Its callback runs on the executor.
 class Timer {
  public:
-  virtual ~Timer() = default;  // cancels
+  virtual ~Timer() = default;             // cancels
   virtual void arm(u64 deadline_ns) = 0;  // absolute, Executor::now_ns(); replaces an earlier deadline
   virtual void cancel() = 0;
 };

@@ -16,7 +16,8 @@ class IrqLine {
   }
 };
 
-/// A message-signalled interrupt: the write that a device would make (SDM vol. 3, 11.11). May be called on any thread.
+/// A message-signalled interrupt: the write that a device would make (SDM vol. 3, 11.11). May be called on any
+/// thread.
 class MsiSink {
  public:
   virtual ~MsiSink() = default;

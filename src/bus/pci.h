@@ -29,8 +29,9 @@ struct BarSpec {
   u64 size{};  // bytes, a power of two
 };
 
-/// One PCI function's configuration space: header type 0, capabilities, BARs, MSI-X. The function owns it, the host
-/// bridge drives it, and the function is told of what changed. PCI Local Bus 3.0 chapter 6; PCIe 5.0 chapter 7.
+/// One PCI function's configuration space: header type 0, capabilities, BARs, MSI-X. The function owns it, the
+/// host bridge drives it, and the function is told of what changed. PCI Local Bus 3.0 chapter 6; PCIe 5.0
+/// chapter 7.
 class PciConfigSpace {
  public:
   explicit PciConfigSpace(PciIdentity const& identity, u8 interrupt_pin = 0 /* 0 none, 1 INTA */);

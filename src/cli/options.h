@@ -27,7 +27,8 @@ struct Command {
 
 enum class Parsed : u8 { run, help_shown };
 
-/// Takes `--name VALUE` and `--name=VALUE`; `--help` prints and wins over errors. Errors name the option and the mend.
+/// Takes `--name VALUE` and `--name=VALUE`; `--help` prints and wins over errors. Errors name the option and
+/// the mend.
 Result<Parsed> parse(Command const& command, std::span<char const* const> arguments);
 std::string help_text(Command const& command);
 

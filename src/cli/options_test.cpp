@@ -12,9 +12,20 @@ struct Sample {
   bool loud{};
   Command command{.usage = "sample",
                   .summary = "Does nothing.",
-                  .options = {{"--count", "N", "how many", [this](auto v) { count = v; return Result<>{}; }},
-                              {"--loud", "", "say it", [this](auto) { loud = true; return Result<>{}; }}},
-                  .positional = [this](auto v) { rest += v; return Result<>{}; }};
+                  .options = {{"--count", "N", "how many",
+                               [this](auto v) {
+                                 count = v;
+                                 return Result<>{};
+                               }},
+                              {"--loud", "", "say it",
+                               [this](auto) {
+                                 loud = true;
+                                 return Result<>{};
+                               }}},
+                  .positional = [this](auto v) {
+                    rest += v;
+                    return Result<>{};
+                  }};
 };
 
 TEST(Options, TakesBothSpellingsOfAValueAndPositionals) {

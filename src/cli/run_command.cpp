@@ -27,7 +27,8 @@ Result<int> become_vmm(machine::MachineConfig const& config) {
   }
   auto const path = fmt::format("/proc/self/fd/{}", fd);
   ::execl(program.c_str(), "vireo-vmm", "--spec", path.c_str(), nullptr);
-  return fail(Errc::not_found, fmt::format("{}: {}; it belongs beside the vireo program", program, std::strerror(errno)));
+  return fail(Errc::not_found,
+              fmt::format("{}: {}; it belongs beside the vireo program", program, std::strerror(errno)));
 }
 
 Result<int> run(std::span<char const* const> arguments) {

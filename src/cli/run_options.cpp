@@ -47,11 +47,17 @@ Result<DiskConfig> parse_disk(std::string_view text) {
   auto disk = DiskConfig{.path = parts.front()};
   for (auto i = std::size_t{1}; i < parts.size(); ++i) {
     auto const& part = parts[i];
-    if (part == "readonly") disk.readonly = true;
-    else if (part == "temporary") disk.temporary = true;
-    else if (part.starts_with("format=")) disk.format = part.substr(7);
-    else if (part.starts_with("cache=")) disk.cache = part.substr(6);
-    else return fail(Errc::invalid, fmt::format("'{}' is not one of format=F, readonly, temporary, cache=M", part));
+    if (part == "readonly")
+      disk.readonly = true;
+    else if (part == "temporary")
+      disk.temporary = true;
+    else if (part.starts_with("format="))
+      disk.format = part.substr(7);
+    else if (part.starts_with("cache="))
+      disk.cache = part.substr(6);
+    else
+      return fail(Errc::invalid,
+                  fmt::format("'{}' is not one of format=F, readonly, temporary, cache=M", part));
   }
   return disk;
 }
@@ -61,9 +67,12 @@ Result<NetConfig> parse_net(std::string_view text) {
   auto network = NetConfig{.kind = parts.front()};
   for (auto i = std::size_t{1}; i < parts.size(); ++i) {
     auto const& part = parts[i];
-    if (part.starts_with("forward=")) network.forward.push_back(part.substr(8));
-    else if (part.starts_with("mac=")) network.mac = part.substr(4);
-    else return fail(Errc::invalid, fmt::format("'{}' is not one of forward=HOST:GUEST, mac=M", part));
+    if (part.starts_with("forward="))
+      network.forward.push_back(part.substr(8));
+    else if (part.starts_with("mac="))
+      network.mac = part.substr(4);
+    else
+      return fail(Errc::invalid, fmt::format("'{}' is not one of forward=HOST:GUEST, mac=M", part));
   }
   return network;
 }
@@ -73,19 +82,23 @@ Result<RunRequest> parse_run(std::span<char const* const> arguments) {
   auto& config = request.config;
   auto spec_read = false;
   auto disks_given = false, networks_given = false;
-  auto command = Command{
-      .usage = "vireo run [IMAGE] [OPTION]...",
-      .summary = "Runs a virtual machine in the foreground. IMAGE is a name from 'vireo image list'.\n"
-                 "On a console on stdio, Ctrl-] ? lists the escapes.",
-      .options = {},
-      .positional = [&](std::string_view value) -> Result<> {
-        if (!config.image.empty()) return fail(Errc::invalid, fmt::format("a second image, '{}'", value));
-        config.image = value;
-        return {};
-      }};
+  auto command =
+      Command{.usage = "vireo run [IMAGE] [OPTION]...",
+              .summary =
+                  "Runs a virtual machine in the foreground. IMAGE is a name from 'vireo image list'.\n"
+                  "On a console on stdio, Ctrl-] ? lists the escapes.",
+              .options = {},
+              .positional = [&](std::string_view value) -> Result<> {
+                if (!config.image.empty())
+                  return fail(Errc::invalid, fmt::format("a second image, '{}'", value));
+                config.image = value;
+                return {};
+              }};
   command.options = {
       {"--spec", "FILE.yaml", "take the machine from a file; other flags change it",
-       [&](std::string_view value) -> Result<> { return spec_read ? Result<>{} : read_spec_file(config, value); }},
+       [&](std::string_view value) -> Result<> {
+         return spec_read ? Result<>{} : read_spec_file(config, value);
+       }},
       {"--name", "N", "name of the machine", set_text(config.name)},
       {"--engine", "auto|software|kvm", "what runs the guest's code (auto)", set_text(config.engine)},
       {"--cpu", "MODEL", "x86-64-v2, x86-64-v3 or host (host)", set_text(config.cpu)},
@@ -117,7 +130,8 @@ Result<RunRequest> parse_run(std::span<char const* const> arguments) {
          config.networks.push_back(TRY(parse_net(value)));
          return {};
        }},
-      {"--console", "stdio|none|FILE|unix:PATH", "where the serial console goes (stdio)", set_text(config.console)},
+      {"--console", "stdio|none|FILE|unix:PATH", "where the serial console goes (stdio)",
+       set_text(config.console)},
       {"--virtio-console", "stdio|none|FILE|unix:PATH", "where hvc0 goes (none: no such device)",
        set_text(config.virtio_console)},
       {"--no-reboot", "", "end with status 3 when the guest resets",
@@ -134,8 +148,10 @@ Result<RunRequest> parse_run(std::span<char const* const> arguments) {
   for (auto i = std::size_t{0}; i < arguments.size(); ++i) {
     auto const word = std::string_view{arguments[i]};
     auto path = std::string_view{};
-    if (word.starts_with("--spec=")) path = word.substr(7);
-    else if (word == "--spec" && i + 1 < arguments.size()) path = arguments[i + 1];
+    if (word.starts_with("--spec="))
+      path = word.substr(7);
+    else if (word == "--spec" && i + 1 < arguments.size())
+      path = arguments[i + 1];
     if (path.empty()) continue;
     TRY_IN("--spec", read_spec_file(config, path));
     spec_read = true;

@@ -10,8 +10,9 @@ namespace vireo::cli {
 namespace {
 
 TEST(RunOptions, FillsTheConfiguration) {
-  auto const request = parse_run(std::array{"debian", "--cpus", "4", "--memory=2G", "--disk", "a,,b.raw,readonly,cache=none",
-                                            "--net", "user,forward=2222:22", "--no-reboot", "--dry-run"});
+  auto const request =
+      parse_run(std::array{"debian", "--cpus", "4", "--memory=2G", "--disk", "a,,b.raw,readonly,cache=none",
+                           "--net", "user,forward=2222:22", "--no-reboot", "--dry-run"});
 
   ASSERT_TRUE(request) << request.error().what();
   EXPECT_EQ(request->config.image, "debian");
@@ -45,7 +46,8 @@ TEST(RunOptions, FlagsChangeWhatTheSpecSays) {
 TEST(RunOptions, SaysWhichOptionWasBadAndHowToMendIt) {
   EXPECT_NE(parse_run(std::array{"--memory", "lots"}).error().what().find("--memory: 'lots' is not a size"),
             std::string::npos);
-  EXPECT_NE(parse_run(std::array{"--disk", "x,colour=red"}).error().what().find("temporary"), std::string::npos);
+  EXPECT_NE(parse_run(std::array{"--disk", "x,colour=red"}).error().what().find("temporary"),
+            std::string::npos);
 }
 
 }  // namespace

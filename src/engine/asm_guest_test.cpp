@@ -47,7 +47,8 @@ TEST_P(AsmGuest, MeetsItsExpectations) {
       << "the value written is the number of the expectation that failed";
 }
 
-INSTANTIATE_TEST_SUITE_P(All, AsmGuest, testing::ValuesIn(guests()), [](auto const& guest) { return guest.param; });
+INSTANTIATE_TEST_SUITE_P(All, AsmGuest, testing::ValuesIn(guests()),
+                         [](auto const& guest) { return guest.param; });
 
 }  // namespace
 }  // namespace vireo::engine::soft

@@ -15,8 +15,8 @@ struct EngineConfig {
   x86::CpuidModel model;  // what CPUID answers, the same on every engine
 };
 
-/// A virtual processor complex: vCPUs with their local APICs. reset(), state access, save and restore only while
-/// stopped; interrupt inputs on any thread at any time.
+/// A virtual processor complex: vCPUs with their local APICs. reset(), state access, save and restore only
+/// while stopped; interrupt inputs on any thread at any time.
 class Engine {
  public:
   virtual ~Engine() = default;  // stops first

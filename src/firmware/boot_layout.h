@@ -17,7 +17,9 @@ Result<Gpa> place_high(MemoryMap const& map, u64 size, u64 floor, u64 limit);
 /// Writes the command line with its terminating zero.
 Result<> store_command_line(memory::GuestMemory& memory, std::string const& text);
 
-Result<BootEntry> load_bzimage(memory::GuestMemory& memory, LinuxImage const& image, MemoryMap const& map, Gpa rsdp);
-Result<BootEntry> load_pvh(memory::GuestMemory& memory, LinuxImage const& image, MemoryMap const& map, Gpa rsdp);
+Result<BootEntry> load_bzimage(memory::GuestMemory& memory, LinuxImage const& image, MemoryMap const& map,
+                               Gpa rsdp);
+Result<BootEntry> load_pvh(memory::GuestMemory& memory, LinuxImage const& image, MemoryMap const& map,
+                           Gpa rsdp);
 
 }  // namespace vireo::firmware

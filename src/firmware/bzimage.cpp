@@ -25,10 +25,11 @@ Result<SetupHeader> read_header(ConstBytes kernel) {
     return fail(Errc::invalid, "the kernel is neither a Linux bzImage nor an ELF image with a PVH entry");
   }
   if (header.version < minimum_version || (header.xloadflags & kernel_64) == 0) {
-    return fail(Errc::unsupported, fmt::format("the kernel speaks boot protocol {}.{} without a 64-bit entry; {}.{} "
-                                               "(Linux 3.8) or later built for x86-64 is needed",
-                                               header.version >> 8, header.version & 0xff, minimum_version >> 8,
-                                               minimum_version & 0xff));
+    return fail(
+        Errc::unsupported,
+        fmt::format("the kernel speaks boot protocol {}.{} without a 64-bit entry; {}.{} "
+                    "(Linux 3.8) or later built for x86-64 is needed",
+                    header.version >> 8, header.version & 0xff, minimum_version >> 8, minimum_version & 0xff));
   }
   if (header.setup_sects == 0) header.setup_sects = 4;
   return header;
@@ -65,10 +66,12 @@ void fill_e820(std::vector<std::byte>& params, MemoryMap const& map) {
 
 }  // namespace
 
-Result<BootEntry> load_bzimage(memory::GuestMemory& memory, LinuxImage const& image, MemoryMap const& map, Gpa rsdp) {
+Result<BootEntry> load_bzimage(memory::GuestMemory& memory, LinuxImage const& image, MemoryMap const& map,
+                               Gpa rsdp) {
   auto header = TRY(read_header(image.kernel));
   auto const setup_bytes = (u64{header.setup_sects} + 1) * 512;
-  if (image.kernel.size() <= setup_bytes) return fail(Errc::corrupt, "the kernel file ends inside its setup code");
+  if (image.kernel.size() <= setup_bytes)
+    return fail(Errc::corrupt, "the kernel file ends inside its setup code");
   auto const code = image.kernel.subspan(setup_bytes);
   auto const load_at = header.pref_address;
   auto const needed = std::max<u64>(header.init_size, code.size());

@@ -29,7 +29,8 @@ Result<> store_command_line(memory::GuestMemory& memory, std::string const& text
   return memory.write(command_line_at, std::as_bytes(std::span{text.c_str(), text.size() + 1}));
 }
 
-Result<BootEntry> load_linux(memory::GuestMemory& memory, LinuxImage const& image, MemoryMap const& map, Gpa rsdp) {
+Result<BootEntry> load_linux(memory::GuestMemory& memory, LinuxImage const& image, MemoryMap const& map,
+                             Gpa rsdp) {
   static constexpr char elf_magic[]{0x7f, 'E', 'L', 'F'};
   auto const is_elf = image.kernel.size() >= 4 && std::memcmp(image.kernel.data(), elf_magic, 4) == 0;
   return is_elf ? load_pvh(memory, image, map, rsdp) : load_bzimage(memory, image, map, rsdp);

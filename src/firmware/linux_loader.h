@@ -17,8 +17,9 @@ struct LinuxImage {
   std::string command_line;
 };
 
-/// Puts kernel, initrd, command line and boot data into guest memory. Errors say what of the image is wrong, or how much
-/// memory would be needed. `rsdp` is the address of the ACPI root pointer, 0 for none.
-Result<BootEntry> load_linux(memory::GuestMemory& memory, LinuxImage const& image, MemoryMap const& map, Gpa rsdp);
+/// Puts kernel, initrd, command line and boot data into guest memory. Errors say what of the image is wrong, or
+/// how much memory would be needed. `rsdp` is the address of the ACPI root pointer, 0 for none.
+Result<BootEntry> load_linux(memory::GuestMemory& memory, LinuxImage const& image, MemoryMap const& map,
+                             Gpa rsdp);
 
 }  // namespace vireo::firmware

@@ -6,7 +6,8 @@
 
 namespace vireo::firmware::linux_boot {
 
-// Documentation/arch/x86/boot.rst of the Linux kernel, "The Real-Mode Kernel Header" and "64-bit Boot Protocol".
+// Documentation/arch/x86/boot.rst of the Linux kernel, "The Real-Mode Kernel Header" and "64-bit Boot
+// Protocol".
 
 struct [[gnu::packed]] SetupHeader {  // at 0x1f1 of the image and of boot_params
   u8 setup_sects;

@@ -76,7 +76,8 @@ Result<Loaded> load_segments(memory::GuestMemory& memory, ConstBytes file) {
 
 }  // namespace
 
-Result<BootEntry> load_pvh(memory::GuestMemory& memory, LinuxImage const& image, MemoryMap const& map, Gpa rsdp) {
+Result<BootEntry> load_pvh(memory::GuestMemory& memory, LinuxImage const& image, MemoryMap const& map,
+                           Gpa rsdp) {
   auto const loaded = TRY(load_segments(memory, image.kernel));
   TRY(store_command_line(memory, image.command_line));
   auto info = StartInfo{.magic = start_info_magic, .version = 1};

@@ -13,11 +13,11 @@ struct Size {
   bool operator==(Size const&) const = default;
 };
 
-/// A machine as its owner describes it. Each struct has one list of its keys, read by the YAML reader, the YAML writer
-/// and the "did you mean" of both; the command line fills the same fields.
+/// A machine as its owner describes it. Each struct has one list of its keys, read by the YAML reader, the YAML
+/// writer and the "did you mean" of both; the command line fills the same fields.
 struct DiskConfig {
   std::string path;
-  std::string format;              // empty: found by looking
+  std::string format;  // empty: found by looking
   bool readonly{};
   std::string cache{"writeback"};  // writeback, none, writethrough, directsync, unsafe
   bool temporary{};                // writes go to an overlay that is gone when the machine ends

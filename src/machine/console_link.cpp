@@ -181,7 +181,8 @@ void ConsoleLink::write_output() {
 }
 
 void ConsoleLink::accept_client() {
-  auto client = host::Descriptor{::accept4(ends_.listener.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK)};
+  auto client =
+      host::Descriptor{::accept4(ends_.listener.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK)};
   if (!client) return;
   ends_.output = host::Descriptor{::fcntl(client.get(), F_DUPFD_CLOEXEC, 0)};
   ends_.input = std::move(client);

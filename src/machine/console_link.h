@@ -17,8 +17,9 @@
 
 namespace vireo::machine {
 
-/// Joins a serial port with the host: stdio (raw when it is a terminal, with escapes), a file, or one client at a time of a Unix
-/// socket. A thread of its own waits for the host's side, so that a slow reader stalls nothing but the guest's output.
+/// Joins a serial port with the host: stdio (raw when it is a terminal, with escapes), a file, or one client at
+/// a time of a Unix socket. A thread of its own waits for the host's side, so that a slow reader stalls nothing
+/// but the guest's output.
 class ConsoleLink final : public device::SerialBackend {
  public:
   /// `where` is stdio, none, a file's path or unix:PATH. `on_request` is called on the link's thread.

@@ -39,8 +39,8 @@ device::RtcConfig rtc_config(memory::GuestMemory const& memory) {
 
 /// What does not vary between machines, with its wires into the engine.
 struct Devices::Fixed {
-  Fixed(bus::Executor& executor, memory::GuestMemory& memory, engine::Engine& engine, bus::MachineControl& control,
-        bus::AddressMap& map)
+  Fixed(bus::Executor& executor, memory::GuestMemory& memory, engine::Engine& engine,
+        bus::MachineControl& control, bus::AddressMap& map)
       : extint{engine}, msi{engine}, chipset{rtc_config(memory), {executor, map, msi, control, extint}} {}
 
   ExtintLine extint;

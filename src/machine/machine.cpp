@@ -18,7 +18,8 @@ Result<std::unique_ptr<Machine>> Machine::create(MachineConfig const& config) {
   auto model = TRY_IN("cpu", x86::CpuidModel::create(config.cpu, config.cpus));
   machine->engine_ =
       TRY(engine::create_software_engine({.vcpus = config.cpus, .model = std::move(model)}, *machine));
-  machine->devices_ = TRY(Devices::create(config, *machine->executor_, machine->memory_, *machine->engine_, *machine));
+  machine->devices_ =
+      TRY(Devices::create(config, *machine->executor_, machine->memory_, *machine->engine_, *machine));
   return machine;
 }
 
@@ -66,7 +67,7 @@ Result<Ending> Machine::run() {
   }
 }
 
-void Machine::wish(bool Wishes::*which) {
+void Machine::wish(bool Wishes::* which) {
   {
     auto const lock = std::lock_guard{wishes_mutex_};
     wishes_.*which = true;

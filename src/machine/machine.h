@@ -49,7 +49,7 @@ class Machine final : private engine::MachineView, private bus::MachineControl {
   Result<> power_on();
   Result<> prepare();  // on the executor: reset, firmware tables, kernel, devices started
   void power_down();
-  void wish(bool Wishes::*which);
+  void wish(bool Wishes::* which);
 
   // engine::MachineView, called on vCPU threads
   memory::GuestMemory& memory() override { return memory_; }

@@ -125,7 +125,8 @@ void MachineExecutor::post(std::function<void()> work) {
   loop_->post([this, work = std::move(work)] { with(work); });
 }
 
-std::unique_ptr<bus::Executor::Watch> MachineExecutor::watch(int fd, u8 interest, std::function<void(u8)> on_ready) {
+std::unique_ptr<bus::Executor::Watch> MachineExecutor::watch(int fd, u8 interest,
+                                                             std::function<void(u8)> on_ready) {
   return std::make_unique<LoopWatch>(*this, fd, interest, std::move(on_ready));
 }
 

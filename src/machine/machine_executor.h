@@ -10,8 +10,8 @@
 
 namespace vireo::machine {
 
-/// The machine's one executor: an event loop on a thread of its own and a lock. Device code runs under the lock, on the
-/// loop's thread or, for register accesses, on the vCPU's own.
+/// The machine's one executor: an event loop on a thread of its own and a lock. Device code runs under the
+/// lock, on the loop's thread or, for register accesses, on the vCPU's own.
 class MachineExecutor final : public bus::Executor {
  public:
   static Result<std::unique_ptr<MachineExecutor>> create();

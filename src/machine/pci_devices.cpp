@@ -32,11 +32,13 @@ image::CacheMode cache_mode(std::string_view name) {
   return CacheMode::writeback;
 }
 
-/// A fresh overlay on `config`'s image. Its name is gone once it is open, so that no end of this process leaves it behind.
+/// A fresh overlay on `config`'s image. Its name is gone once it is open, so that no end of this process leaves
+/// it behind.
 Result<std::unique_ptr<image::BlockImage>> open_temporary(DiskConfig const& config) {
   auto const folder = host::home_folder() + "/overlays";
   TRY(host::make_folders(folder));
-  auto const path = fmt::format("{}/{}-{}.qcow2", folder, ::getpid(), std::filesystem::path{config.path}.stem().string());
+  auto const path =
+      fmt::format("{}/{}-{}.qcow2", folder, ::getpid(), std::filesystem::path{config.path}.stem().string());
   auto failure = std::error_code{};
   auto const backing = std::filesystem::absolute(config.path, failure).string();
   std::filesystem::remove(path, failure);
@@ -69,17 +71,19 @@ Result<virtio::MacAddress> mac_address(NetConfig const& config, std::string cons
     return mac;
   }
   auto end = 0;
-  auto const fields = std::sscanf(config.mac.c_str(), "%2hhx:%2hhx:%2hhx:%2hhx:%2hhx:%2hhx%n", &mac[0], &mac[1], &mac[2],
-                                  &mac[3], &mac[4], &mac[5], &end);
+  auto const fields = std::sscanf(config.mac.c_str(), "%2hhx:%2hhx:%2hhx:%2hhx:%2hhx:%2hhx%n", &mac[0], &mac[1],
+                                  &mac[2], &mac[3], &mac[4], &mac[5], &end);
   if (fields != 6 || static_cast<std::size_t>(end) != config.mac.size() || (mac[0] & 1) != 0) {
-    return fail(Errc::invalid, fmt::format("mac: '{}' is no unicast address like 02:76:00:00:00:01", config.mac));
+    return fail(Errc::invalid,
+                fmt::format("mac: '{}' is no unicast address like 02:76:00:00:00:01", config.mac));
   }
   return mac;
 }
 
 Result<std::unique_ptr<virtio::VirtioDevice>> create_network(NetConfig const& config, std::string const& seed) {
   auto options = net::NatOptions{};
-  for (auto const& text : config.forward) options.forwards.push_back(TRY_IN("forward", net::parse_forward(text)));
+  for (auto const& text : config.forward)
+    options.forwards.push_back(TRY_IN("forward", net::parse_forward(text)));
   auto const mac = TRY(mac_address(config, seed));
   auto port = TRY(net::Nat::create(std::move(options)));
   return std::make_unique<virtio::Net>(std::move(port), virtio::NetOptions{.mac = mac});
@@ -92,7 +96,8 @@ Result<PciDevices> create_pci_devices(MachineConfig const& config, bus::Executor
   auto result = PciDevices{};
   auto& devices = result.devices;
   auto const add = [&](std::string name, std::unique_ptr<virtio::VirtioDevice> function) {
-    devices.push_back({std::move(name), std::make_unique<virtio::VirtioPci>(executor, memory, std::move(function))});
+    devices.push_back(
+        {std::move(name), std::make_unique<virtio::VirtioPci>(executor, memory, std::move(function))});
   };
   for (auto i = std::size_t{0}; i < config.disks.size(); ++i) {
     auto const name = fmt::format("disk{}", i);

@@ -24,8 +24,9 @@ struct PciDevices {
 
 inline constexpr u8 first_pci_slot{1};  // 0 is the host bridge
 
-/// The configuration's disks and network cards, and what every machine has: entropy and balloon. Opens and locks
-/// images and forwards; errors name the key.
-Result<PciDevices> create_pci_devices(MachineConfig const& config, bus::Executor& executor, memory::GuestMemory& memory);
+/// The configuration's disks and network cards, and what every machine has: entropy and balloon. Opens and
+/// locks images and forwards; errors name the key.
+Result<PciDevices> create_pci_devices(MachineConfig const& config, bus::Executor& executor,
+                                      memory::GuestMemory& memory);
 
 }  // namespace vireo::machine

@@ -132,11 +132,12 @@ Result<MachineConfig> read_spec(std::string_view text, std::string_view file) {
     auto const root = YAML::Load(std::string{text});
     TRY_IN(file, read_value(root, "document", document));
     if (document.api_version != "vireo/v1") {
-      return fail(Errc::invalid, fmt::format("{}: apiVersion: 'vireo/v1' is expected, not '{}'", file,
-                                             document.api_version));
+      return fail(Errc::invalid,
+                  fmt::format("{}: apiVersion: 'vireo/v1' is expected, not '{}'", file, document.api_version));
     }
     if (document.kind != "Instance") {
-      return fail(Errc::invalid, fmt::format("{}: kind: 'Instance' is expected, not '{}'", file, document.kind));
+      return fail(Errc::invalid,
+                  fmt::format("{}: kind: 'Instance' is expected, not '{}'", file, document.kind));
     }
   } catch (YAML::Exception const& error) {  // the library's way to report; it ends here
     return fail(Errc::invalid, fmt::format("{}: line {}: {}", file, error.mark.line + 1, error.msg));
@@ -152,9 +153,12 @@ std::string write_spec(MachineConfig const& config) {
 }
 
 Result<> check_config(MachineConfig const& config) {
-  auto const is_name_character = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) || c == '-' || c == '_' || c == '.'; };
+  auto const is_name_character = [](char c) {
+    return std::isalnum(static_cast<unsigned char>(c)) || c == '-' || c == '_' || c == '.';
+  };
   if (config.name.empty() || config.name.size() > 63 || !std::ranges::all_of(config.name, is_name_character)) {
-    return fail(Errc::invalid, fmt::format("name: '{}' must be 1 to 63 letters, digits, '-', '_' or '.'", config.name));
+    return fail(Errc::invalid,
+                fmt::format("name: '{}' must be 1 to 63 letters, digits, '-', '_' or '.'", config.name));
   }
   TRY(check_choice("engine", config.engine, {"auto", "software", "kvm"}));
   if (config.engine == "kvm") {
@@ -165,14 +169,17 @@ Result<> check_config(MachineConfig const& config) {
     return fail(Errc::invalid, fmt::format("cpus: {} is not within 1 and {}", config.cpus, max_vcpus));
   }
   if (config.memory.bytes < min_memory || config.memory.bytes > max_memory) {
-    return fail(Errc::invalid, fmt::format("memory: {} is not within {} and {}", format_size(config.memory.bytes),
-                                           format_size(min_memory), format_size(max_memory)));
+    return fail(Errc::invalid,
+                fmt::format("memory: {} is not within {} and {}", format_size(config.memory.bytes),
+                            format_size(min_memory), format_size(max_memory)));
   }
   if (config.memory.bytes % (2 * 1024 * 1024) != 0) {
-    return fail(Errc::invalid, fmt::format("memory: {} is not a multiple of 2MiB", format_size(config.memory.bytes)));
+    return fail(Errc::invalid,
+                fmt::format("memory: {} is not a multiple of 2MiB", format_size(config.memory.bytes)));
   }
   if (config.kernel.empty()) {
-    return fail(Errc::invalid, "kernel: nothing to boot; name an image (vireo run debian) or give --kernel FILE");
+    return fail(Errc::invalid,
+                "kernel: nothing to boot; name an image (vireo run debian) or give --kernel FILE");
   }
   if (config.console == "stdio" && config.virtio_console == "stdio") {
     return fail(Errc::invalid, "virtio_console: stdio is taken by console; set that to none");
@@ -180,7 +187,8 @@ Result<> check_config(MachineConfig const& config) {
   for (auto const& disk : config.disks) {
     if (disk.path.empty()) return fail(Errc::invalid, "disks: a disk has no path");
     if (!disk.format.empty()) TRY(check_choice("disks: format", disk.format, {"raw", "qcow2"}));
-    TRY(check_choice("disks: cache", disk.cache, {"writeback", "none", "writethrough", "directsync", "unsafe"}));
+    TRY(check_choice("disks: cache", disk.cache,
+                     {"writeback", "none", "writethrough", "directsync", "unsafe"}));
   }
   for (auto const& network : config.networks) TRY(check_choice("networks: kind", network.kind, {"user"}));
   return {};

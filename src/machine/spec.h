@@ -8,8 +8,8 @@
 
 namespace vireo::machine {
 
-/// Reads `apiVersion: vireo/v1, kind: Instance, name, spec: {...}` (YAML, or JSON, which is YAML too). An error names the
-/// line, the key and the nearest known key. `file` is only for messages.
+/// Reads `apiVersion: vireo/v1, kind: Instance, name, spec: {...}` (YAML, or JSON, which is YAML too). An error
+/// names the line, the key and the nearest known key. `file` is only for messages.
 Result<MachineConfig> read_spec(std::string_view text, std::string_view file);
 /// The complete spec with every default, such that read_spec gives the same configuration.
 std::string write_spec(MachineConfig const& config);

@@ -22,7 +22,8 @@ TEST(Spec, ReadsWhatItWrites) {
 }
 
 TEST(Spec, ReadsJson) {
-  auto const config = read_spec(R"({"apiVersion":"vireo/v1","kind":"Instance","spec":{"cpus":2,"memory":"2GiB"}})", "x");
+  auto const config =
+      read_spec(R"({"apiVersion":"vireo/v1","kind":"Instance","spec":{"cpus":2,"memory":"2GiB"}})", "x");
 
   ASSERT_TRUE(config) << config.error().what();
   EXPECT_EQ(config->cpus, 2u);
@@ -33,7 +34,8 @@ TEST(Spec, NamesLineAndNearestKeyOfAnUnknownKey) {
   auto const config = read_spec(std::string{head} + "  cpus: 2\n  memroy: 1GiB\n", "vm.yaml");
 
   ASSERT_FALSE(config);
-  EXPECT_EQ(config.error().what(), "vm.yaml: line 6: document.spec.memroy: unknown key; did you mean 'memory'?");
+  EXPECT_EQ(config.error().what(),
+            "vm.yaml: line 6: document.spec.memroy: unknown key; did you mean 'memory'?");
 }
 
 TEST(Spec, NamesTheLineOfABadValue) {

@@ -49,19 +49,22 @@ Result<> GuestMemory::add(GpaRange range, RegionKind kind) {
   if (::ftruncate(fd, static_cast<off_t>(range.length)) != 0) {
     auto const reason = errno;
     ::close(fd);
-    return fail(Errc::no_space, fmt::format("guest memory of {} MiB: {}", range.length / MiB, std::strerror(reason)));
+    return fail(Errc::no_space,
+                fmt::format("guest memory of {} MiB: {}", range.length / MiB, std::strerror(reason)));
   }
   // SOUND: a fresh shared mapping of our own memfd; it lives until the destructor unmaps it.
   auto* const host = ::mmap(nullptr, range.length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
   if (host == MAP_FAILED) {
     auto const reason = errno;
     ::close(fd);
-    return fail(Errc::no_space, fmt::format("guest memory of {} MiB: {}", range.length / MiB, std::strerror(reason)));
+    return fail(Errc::no_space,
+                fmt::format("guest memory of {} MiB: {}", range.length / MiB, std::strerror(reason)));
   }
   // Huge pages cut the host's own TLB misses; a host without them simply goes on with small ones.
   ::madvise(host, range.length, MADV_HUGEPAGE);
   ::madvise(host, range.length, MADV_DONTDUMP);
-  auto const where = std::ranges::upper_bound(regions_, range.start, {}, [](Region const& r) { return r.range.start; });
+  auto const where =
+      std::ranges::upper_bound(regions_, range.start, {}, [](Region const& r) { return r.range.start; });
   regions_.insert(where, Region{range, static_cast<std::byte*>(host), kind, fd, 0});
   return {};
 }

@@ -12,16 +12,17 @@ namespace vireo::memory {
 
 enum class RegionKind : u8 { ram, rom };
 
-/// The guest's physical memory as its users see it: RAM and ROM regions, each one host mapping. Regions are added
-/// before the first vCPU runs and then only change under a stopped machine. Reads and writes are plain memory accesses that
-/// race with the guest, as DMA does. Addresses and lengths come from the guest: out of range is Errc::invalid.
+/// The guest's physical memory as its users see it: RAM and ROM regions, each one host mapping. Regions are
+/// added before the first vCPU runs and then only change under a stopped machine. Reads and writes are plain
+/// memory accesses that race with the guest, as DMA does. Addresses and lengths come from the guest: out of
+/// range is Errc::invalid.
 class GuestMemory {
  public:
   struct Region {
     GpaRange range;   // page-aligned
     std::byte* host;  // range.length bytes
     RegionKind kind;
-    int fd;          // memfd behind it
+    int fd;  // memfd behind it
     u64 fd_offset;
   };
 

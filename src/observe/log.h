@@ -19,8 +19,10 @@ bool log_enabled(Level level);
 void log_line(Level level, std::string_view component, std::string_view text);
 
 template <typename... Arguments>
-void log(Level level, std::string_view component, fmt::format_string<Arguments...> format, Arguments&&... arguments) {
-  if (log_enabled(level)) log_line(level, component, fmt::format(format, std::forward<Arguments>(arguments)...));
+void log(Level level, std::string_view component, fmt::format_string<Arguments...> format,
+         Arguments&&... arguments) {
+  if (log_enabled(level))
+    log_line(level, component, fmt::format(format, std::forward<Arguments>(arguments)...));
 }
 
 /// For what a guest can cause: at most `burst` lines per 10 seconds and call site.
@@ -38,8 +40,8 @@ class RateLimit {
 }  // namespace vireo::observe
 
 /// log() with a limiter of this line's own.
-#define VIREO_LOG_GUEST(level, component, ...)                                             \
-  do {                                                                                     \
-    static ::vireo::observe::RateLimit limit_of_this_line{};                               \
-    if (limit_of_this_line.allow()) ::vireo::observe::log(level, component, __VA_ARGS__);  \
+#define VIREO_LOG_GUEST(level, component, ...)                                            \
+  do {                                                                                    \
+    static ::vireo::observe::RateLimit limit_of_this_line{};                              \
+    if (limit_of_this_line.allow()) ::vireo::observe::log(level, component, __VA_ARGS__); \
   } while (false)

@@ -51,14 +51,16 @@ bool decode(std::vector<std::byte> const& bytes, T& value) {
 template <typename State>
 Saved save(State const& state) {
   auto saved = Saved{.schema = std::string{State::schema}, .fields = {}};
-  State::fields(state, [&](u32 id, char const*, auto const& value) { saved.fields[id] = detail::encode(value); });
+  State::fields(state,
+                [&](u32 id, char const*, auto const& value) { saved.fields[id] = detail::encode(value); });
   return saved;
 }
 
 template <typename State>
 Result<> restore(Saved const& saved, State& state) {
   if (saved.schema != State::schema) {
-    return fail(Errc::corrupt, "saved state is '" + saved.schema + "', not '" + std::string{State::schema} + "'");
+    return fail(Errc::corrupt,
+                "saved state is '" + saved.schema + "', not '" + std::string{State::schema} + "'");
   }
   auto fresh = state;
   auto seen = std::size_t{0};
@@ -69,7 +71,8 @@ Result<> restore(Saved const& saved, State& state) {
     ++seen;
     if (!detail::decode(found->second, value) && !bad) bad = name;
   });
-  if (bad) return fail(Errc::corrupt, std::string{State::schema} + ": field '" + *bad + "' has a wrong size or value");
+  if (bad)
+    return fail(Errc::corrupt, std::string{State::schema} + ": field '" + *bad + "' has a wrong size or value");
   if (seen != saved.fields.size()) return fail(Errc::corrupt, std::string{State::schema} + ": unknown field");
   state = std::move(fresh);
   return {};

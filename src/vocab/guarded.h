@@ -10,16 +10,16 @@ namespace vireo {
 /// The order in which locks are taken: a thread that holds one may only take a lock of a higher number.
 /// The reason for the order stands beside each.
 enum class LockRank : u8 {
-  machine = 10,   // life cycle: outermost, its holder starts and stops everything else
-  executor = 20,  // devices: entered from vCPUs and the event loop, calls down into all below
-  image = 30,     // disks: entered from a device's worker, and by devices for geometry
-  net = 40,       // switch and NAT ports
-  memory = 50,    // the region list
-  vcpu = 60,      // a vCPU's mailbox: anything may wake a vCPU
-  queue = 70,     // work handed to another thread
-  code = 80,      // the cache of generated host code: a vCPU looks up or adds while it decodes
+  machine = 10,      // life cycle: outermost, its holder starts and stops everything else
+  executor = 20,     // devices: entered from vCPUs and the event loop, calls down into all below
+  image = 30,        // disks: entered from a device's worker, and by devices for geometry
+  net = 40,          // switch and NAT ports
+  memory = 50,       // the region list
+  vcpu = 60,         // a vCPU's mailbox: anything may wake a vCPU
+  queue = 70,        // work handed to another thread
+  code = 80,         // the cache of generated host code: a vCPU looks up or adds while it decodes
   code_memory = 82,  // where that code lies: inside the cache's lock, and from tests alone
-  log = 90,       // anything may log
+  log = 90,          // anything may log
 };
 
 #ifdef VIREO_LOCK_CHECKS

@@ -19,9 +19,9 @@ struct StrongNumber {
   constexpr T operator-(StrongNumber other) const { return static_cast<T>(value - other.value); }
 };
 
-using Gpa = StrongNumber<struct GpaTag>;            // guest-physical address, bytes
-using Gva = StrongNumber<struct GvaTag>;            // guest-linear address, bytes
-using Lba = StrongNumber<struct LbaTag>;            // disk sector number
+using Gpa = StrongNumber<struct GpaTag>;             // guest-physical address, bytes
+using Gva = StrongNumber<struct GvaTag>;             // guest-linear address, bytes
+using Lba = StrongNumber<struct LbaTag>;             // disk sector number
 using VcpuId = StrongNumber<struct VcpuIdTag, u32>;  // also the initial APIC id
 
 /// `length` bytes from `start`; never wraps around the end of the address space.

@@ -44,20 +44,20 @@ inline std::unexpected<Error> fail(Errc code, std::string what,
 }  // namespace vireo
 
 /// Yields the value of a Result, or returns its error from the enclosing function.
-#define TRY(expression)                                                              \
-  __extension__({                                                                    \
-    auto&& result_of_try = (expression);                                             \
-    if (!result_of_try) [[unlikely]] {                                               \
-      return std::unexpected{std::move(result_of_try).error()};                      \
-    }                                                                                \
-    *std::move(result_of_try);                                                       \
+#define TRY(expression)                                         \
+  __extension__({                                               \
+    auto&& result_of_try = (expression);                        \
+    if (!result_of_try) [[unlikely]] {                          \
+      return std::unexpected{std::move(result_of_try).error()}; \
+    }                                                           \
+    *std::move(result_of_try);                                  \
   })
 /// The same, and adds where it happened.
-#define TRY_IN(where, expression)                                                    \
-  __extension__({                                                                    \
-    auto&& result_of_try = (expression);                                             \
-    if (!result_of_try) [[unlikely]] {                                               \
-      return std::unexpected{std::move(result_of_try).error().in(where)};            \
-    }                                                                                \
-    *std::move(result_of_try);                                                       \
+#define TRY_IN(where, expression)                                         \
+  __extension__({                                                         \
+    auto&& result_of_try = (expression);                                  \
+    if (!result_of_try) [[unlikely]] {                                    \
+      return std::unexpected{std::move(result_of_try).error().in(where)}; \
+    }                                                                     \
+    *std::move(result_of_try);                                            \
   })

@@ -20,23 +20,28 @@ Result<u64> parse_number(std::string_view text, u64 maximum) {
   if (error != std::errc{} || end != text.data() + text.size() || text.empty()) {
     return fail(Errc::invalid, fmt::format("'{}' is not a whole number", text));
   }
-  if (value > maximum) return fail(Errc::invalid, fmt::format("{} is too large, {} is the most", text, maximum));
+  if (value > maximum)
+    return fail(Errc::invalid, fmt::format("{} is too large, {} is the most", text, maximum));
   return value;
 }
 
 Result<u64> parse_size(std::string_view text) {
   auto const bad = [&] {
-    return fail(Errc::invalid, fmt::format("'{}' is not a size: write bytes, or a number with K, M, G, T (or KiB, MiB, "
-                                           "GiB, TiB), as in 512M or 4GiB", text));
+    return fail(Errc::invalid,
+                fmt::format("'{}' is not a size: write bytes, or a number with K, M, G, T (or KiB, MiB, "
+                            "GiB, TiB), as in 512M or 4GiB",
+                            text));
   };
   auto number = 0.0;
-  auto const [end, error] = std::from_chars(text.data(), text.data() + text.size(), number, std::chars_format::fixed);
+  auto const [end, error] =
+      std::from_chars(text.data(), text.data() + text.size(), number, std::chars_format::fixed);
   if (error != std::errc{} || number < 0) return bad();
   auto const digits = text.substr(0, static_cast<std::size_t>(end - text.data()));
   auto suffix = text.substr(digits.size());
   auto shift = u32{0};
   if (!suffix.empty() && suffix != "B") {
-    auto const letter = unit_letters.find(static_cast<char>(std::toupper(static_cast<unsigned char>(suffix[0]))));
+    auto const letter =
+        unit_letters.find(static_cast<char>(std::toupper(static_cast<unsigned char>(suffix[0]))));
     if (letter == std::string_view::npos) return bad();
     shift = 10 * (static_cast<u32>(letter) + 1);
     suffix.remove_prefix(1);

@@ -9,8 +9,8 @@
 
 namespace vireo::engine::soft {
 
-/// A machine for unit tests: flat RAM from address 0, ports and MMIO that record writes and answer reads from a table
-/// (all ones elsewhere).
+/// A machine for unit tests: flat RAM from address 0, ports and MMIO that record writes and answer reads from a
+/// table (all ones elsewhere).
 class TestMachine final : public MachineView {
  public:
   struct PortWrite {
@@ -57,7 +57,8 @@ class TestMachine final : public MachineView {
   }
   template <typename T>
   void store(u64 at, T const& value) {
-    if (auto const written = memory_.write_as<T>(Gpa{at}, value); !written) throw std::out_of_range{"no guest memory"};
+    if (auto const written = memory_.write_as<T>(Gpa{at}, value); !written)
+      throw std::out_of_range{"no guest memory"};
   }
   void store_code(u64 at, std::vector<u8> const& bytes) {
     for (auto const byte : bytes) store<u8>(at++, byte);
@@ -84,8 +85,8 @@ inline void enter_flat32(Cpu& cpu) {
   cpu.state.cs() = {.base = 0, .limit = 0xffffffff, .selector = 0x8, .attributes = 0xc09b};
   cpu.update_mode();
 }
-/// 64-bit mode at CPL 0 with the first `gigabytes` mapped one to one by 2 MiB pages, all rights; the page tables take
-/// (2 + gigabytes) pages at `tables`.
+/// 64-bit mode at CPL 0 with the first `gigabytes` mapped one to one by 2 MiB pages, all rights; the page
+/// tables take (2 + gigabytes) pages at `tables`.
 inline void enter_flat64(Cpu& cpu, TestMachine& machine, u64 tables = 1 * MiB, u64 gigabytes = 4) {
   machine.store<u64>(tables, (tables + 0x1000) | 7);
   for (auto g = u64{}; g < gigabytes; ++g) {

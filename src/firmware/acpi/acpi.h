@@ -11,7 +11,8 @@ struct AcpiConfig {
   u32 vcpus{1};
 };
 
-/// Writes RSDP, XSDT, FADT, FACS, DSDT, MADT, MCFG and HPET (ACPI 6.5) into address_plan::acpi_tables; yields the RSDP's address.
+/// Writes RSDP, XSDT, FADT, FACS, DSDT, MADT, MCFG and HPET (ACPI 6.5) into address_plan::acpi_tables; yields
+/// the RSDP's address.
 Result<Gpa> store_acpi(memory::GuestMemory& memory, AcpiConfig const& config);
 
 /// The DSDT's body: what Linux finds under \_SB (acpi/dsdt.cpp).

@@ -34,7 +34,8 @@ struct Tables {
   std::vector<Gpa> listed() const {
     auto const xsdt = table(Gpa{memory.read_as<u64>(rsdp + 24).value()});
     auto result = std::vector<Gpa>{};
-    for (auto i = std::size_t{36}; i < xsdt.size(); i += 8) result.push_back(Gpa{load_le<u64>(xsdt.data() + i)});
+    for (auto i = std::size_t{36}; i < xsdt.size(); i += 8)
+      result.push_back(Gpa{load_le<u64>(xsdt.data() + i)});
     return result;
   }
 };
@@ -78,7 +79,8 @@ TEST(Acpi, IntelsCompilerReadsTheDsdtWithoutComplaint) {
   ASSERT_EQ(std::system(("mkdir -p " + folder).c_str()), 0);
   std::ofstream{folder + "/dsdt.aml", std::ios::binary} << std::string{dsdt.begin(), dsdt.end()};
 
-  auto const status = std::system(("cd " + folder + " && iasl -d dsdt.aml > log 2>&1 && iasl -tc dsdt.dsl >> log 2>&1").c_str());
+  auto const status = std::system(
+      ("cd " + folder + " && iasl -d dsdt.aml > log 2>&1 && iasl -tc dsdt.dsl >> log 2>&1").c_str());
   auto text = std::stringstream{};
   text << std::ifstream{folder + "/log"}.rdbuf() << std::ifstream{folder + "/dsdt.dsl"}.rdbuf();
 

@@ -6,16 +6,30 @@ namespace vireo::firmware::aml {
 namespace {
 
 enum Opcode : u8 {  // ACPI 6.5, table 20.2
-  name_op = 0x08, byte_prefix = 0x0a, word_prefix = 0x0b, dword_prefix = 0x0c, string_prefix = 0x0d,
-  qword_prefix = 0x0e, scope_op = 0x10, buffer_op = 0x11, package_op = 0x12, method_op = 0x14, dual_name = 0x2e,
-  multi_name = 0x2f, extended = 0x5b, arg0_op = 0x68, device_op = 0x82, return_op = 0xa4,
+  name_op = 0x08,
+  byte_prefix = 0x0a,
+  word_prefix = 0x0b,
+  dword_prefix = 0x0c,
+  string_prefix = 0x0d,
+  qword_prefix = 0x0e,
+  scope_op = 0x10,
+  buffer_op = 0x11,
+  package_op = 0x12,
+  method_op = 0x14,
+  dual_name = 0x2e,
+  multi_name = 0x2f,
+  extended = 0x5b,
+  arg0_op = 0x68,
+  device_op = 0x82,
+  return_op = 0xa4,
 };
 
 void put(Term& term, u64 value, u32 bytes) {
   for (auto i = u32{0}; i < bytes; ++i) term.push_back(static_cast<u8>(value >> (8 * i)));
 }
 
-/// A term of a few bytes with room for what follows. (Growing a one-byte vector draws a false -Warray-bounds from g++ 12.)
+/// A term of a few bytes with room for what follows. (Growing a one-byte vector draws a false -Warray-bounds
+/// from g++ 12.)
 Term start(std::initializer_list<u8> bytes) {
   auto term = Term{};
   term.reserve(64);
@@ -80,7 +94,10 @@ Term integer(u64 value) {
   if (value <= 1) return {static_cast<u8>(value)};
   auto result = start({});
   auto const bytes = value <= 0xff ? 1u : value <= 0xffff ? 2u : value <= 0xffffffff ? 4u : 8u;
-  result.push_back(bytes == 1 ? byte_prefix : bytes == 2 ? word_prefix : bytes == 4 ? dword_prefix : qword_prefix);
+  result.push_back(bytes == 1   ? byte_prefix
+                   : bytes == 2 ? word_prefix
+                   : bytes == 4 ? dword_prefix
+                                : qword_prefix);
   put(result, value, bytes);
   return result;
 }

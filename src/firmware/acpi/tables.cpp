@@ -19,7 +19,8 @@ void put(Table& table, u64 value, u32 bytes) {
   for (auto i = u32{0}; i < bytes; ++i) table.push_back(static_cast<u8>(value >> (8 * i)));
 }
 void put_text(Table& table, std::string_view text, std::size_t width) {
-  for (auto i = std::size_t{0}; i < width; ++i) table.push_back(i < text.size() ? static_cast<u8>(text[i]) : u8{' '});
+  for (auto i = std::size_t{0}; i < width; ++i)
+    table.push_back(i < text.size() ? static_cast<u8>(text[i]) : u8{' '});
 }
 void set(Table& table, u32 offset, u64 value, u32 bytes) {
   for (auto i = u32{0}; i < bytes; ++i) table.at(offset + i) = static_cast<u8>(value >> (8 * i));
@@ -33,7 +34,8 @@ void set_address(Table& table, u32 offset, u8 space, u8 bits, u64 address) {
 }
 void fix_checksum(Table& table, u32 offset, std::size_t length) {
   table[offset] = 0;
-  table[offset] = static_cast<u8>(-std::accumulate(table.begin(), table.begin() + static_cast<std::ptrdiff_t>(length), 0));
+  table[offset] =
+      static_cast<u8>(-std::accumulate(table.begin(), table.begin() + static_cast<std::ptrdiff_t>(length), 0));
 }
 
 /// A system description table (5.2.6): header, body, length and checksum.
@@ -54,7 +56,11 @@ Table system_table(std::string_view signature, u8 revision, Table const& body) {
 }
 
 enum FadtFlag : u32 {  // 5.2.9, table 5.10
-  wbinvd = 1u << 0, proc_c1 = 1u << 2, sleep_button = 1u << 5, timer_32_bit = 1u << 8, reset_supported = 1u << 10,
+  wbinvd = 1u << 0,
+  proc_c1 = 1u << 2,
+  sleep_button = 1u << 5,
+  timer_32_bit = 1u << 8,
+  reset_supported = 1u << 10,
 };
 enum BootArchitecture : u16 { legacy_devices = 1, has_8042 = 2, no_vga = 4 };  // table 5.11
 
@@ -122,7 +128,7 @@ Table madt(u32 vcpus) {
   };
   override_irq(0, plan::gsi_timer, 0);
   override_irq(plan::gsi_sci, plan::gsi_sci, 0xd);  // active high, level
-  put(body, 0x0604, 2);  // NMI on LINT1 of every processor
+  put(body, 0x0604, 2);                             // NMI on LINT1 of every processor
   put(body, 0xff, 1);
   put(body, 0, 2);
   put(body, 1, 1);
@@ -170,7 +176,8 @@ Result<Gpa> store_acpi(memory::GuestMemory& memory, AcpiConfig const& config) {
   auto next = plan::acpi_tables.start + 64;  // the root pointer lies first
   auto const place = [&](Table const& table) -> Result<u64> {
     auto const at = next;
-    if (!plan::acpi_tables.contains(at, table.size())) return fail(Errc::no_space, "the ACPI tables do not fit");
+    if (!plan::acpi_tables.contains(at, table.size()))
+      return fail(Errc::no_space, "the ACPI tables do not fit");
     TRY(memory.write(at, std::as_bytes(std::span{table})));
     next = Gpa{align_up(at.value + table.size(), 64)};
     return at.value;

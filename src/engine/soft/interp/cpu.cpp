@@ -21,7 +21,9 @@ PagingMode paging_mode(VcpuState const& state) {
   if (!(state.cr0 & x86::cr0_pg)) return {};
   auto const pae = bool{(state.cr4 & x86::cr4_pae) != 0};
   auto const wide = pae || (state.efer & x86::efer_lma);
-  return {.format = state.efer & x86::efer_lma ? Format::four_level : pae ? Format::pae : Format::two_level,
+  return {.format = state.efer & x86::efer_lma ? Format::four_level
+                    : pae                      ? Format::pae
+                                               : Format::two_level,
           .write_protect = (state.cr0 & x86::cr0_wp) != 0,
           .no_execute = wide && (state.efer & x86::efer_nxe) != 0,
           .smep = (state.cr4 & x86::cr4_smep) != 0,
@@ -33,7 +35,9 @@ PagingMode paging_mode(VcpuState const& state) {
 
 bool canonical(u64 linear) { return static_cast<u64>(static_cast<i64>(linear << 16) >> 16) == linear; }
 
-[[noreturn, gnu::cold]] void raise_segment_fault(bool stack) { raise(stack ? x86::Vector::ss : x86::Vector::gp, 0); }
+[[noreturn, gnu::cold]] void raise_segment_fault(bool stack) {
+  raise(stack ? x86::Vector::ss : x86::Vector::gp, 0);
+}
 
 /// Data segments with the expand-down bit hold offsets above the limit.
 bool expands_down(Segment const& segment) { return (segment.attributes & 0x1c) == 0x14; }
@@ -64,9 +68,7 @@ Cpu::Cpu(VcpuId id, MachineView& machine, x86::CpuidModel const& model)
 void Cpu::update_rights() {
   auto const smap_off = !(state.cr4 & x86::cr4_smap) || !(state.cr0 & x86::cr0_pg);
   auto const allowed = (state.rflags & x86::flag_ac) != 0;
-  rights_ = cpl_ == 3              ? Rights::user
-            : !smap_off && allowed ? Rights::supervisor_ac
-                                   : Rights::supervisor;
+  rights_ = cpl_ == 3 ? Rights::user : !smap_off && allowed ? Rights::supervisor_ac : Rights::supervisor;
   data_entries_ = mmu.table(rights_);
   auto const checks = cpl_ == 3 && allowed && (state.cr0 & x86::cr0_am);
   if (checks == alignment_checks_) return;
@@ -109,8 +111,10 @@ void Cpu::update_mode() {
 
 void Cpu::set_segment_base(SegmentRegister segment, u64 base) {
   state.seg(segment).base = base;
-  if (code64() && segment >= SegmentRegister::fs) base_[static_cast<u8>(segment)] = base;
-  else update_mode();
+  if (code64() && segment >= SegmentRegister::fs)
+    base_[static_cast<u8>(segment)] = base;
+  else
+    update_mode();
 }
 
 void Cpu::set_cr3(u64 value) {
@@ -132,7 +136,8 @@ u64 Cpu::linear(SegmentRegister segment, u64 offset, std::size_t length, Access 
   auto const& hidden = state.seg(segment);
   if (protected_mode_) {
     if (hidden.unusable()) raise_segment_fault(stack);
-    auto const allowed = access == Access::write ? may_write(hidden) : access == Access::execute || may_read(hidden);
+    auto const allowed =
+        access == Access::write ? may_write(hidden) : access == Access::execute || may_read(hidden);
     if (!allowed) raise_segment_fault(stack);
   }
   if (length != 0 && !covers(hidden, offset, length)) raise_segment_fault(stack);
@@ -180,7 +185,8 @@ void Cpu::write_slow(u64 address, void const* from, u32 length, Origin origin) {
 }
 
 namespace {
-/// The widest access to a device that is aligned and fits: 8, 4, 2 or 1. A whole access of such a width stays whole.
+/// The widest access to a device that is aligned and fits: 8, 4, 2 or 1. A whole access of such a width stays
+/// whole.
 u8 device_width(u64 physical, u32 left, u32 whole) {
   if (left == whole && (whole == 1 || whole == 2 || whole == 4 || whole == 8)) return static_cast<u8>(whole);
   for (auto width = u8{8}; width > 1; width = static_cast<u8>(width / 2)) {

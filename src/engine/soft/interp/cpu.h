@@ -13,8 +13,8 @@ namespace vireo::engine::soft {
 
 class Cpu;
 
-/// What executes one decoded instruction. RIP already stands at the next instruction; a branch sets it. May throw Fault
-/// before it has changed any state. `extra` is what lowering chose (a thunk, a sub-operation).
+/// What executes one decoded instruction. RIP already stands at the next instruction; a branch sets it. May
+/// throw Fault before it has changed any state. `extra` is what lowering chose (a thunk, a sub-operation).
 using Handler = void (*)(Cpu&, x86::Instruction const&, void const* extra);
 struct Lowered {
   Handler handler{};  // null: not of this family
@@ -33,23 +33,27 @@ enum Attention : u32 {
 class ApicPort {
  public:
   virtual ~ApicPort() = default;
-  virtual u64 read_register(u32 offset) = 0;               // xAPIC page, offset 0..0xfff
+  virtual u64 read_register(u32 offset) = 0;  // xAPIC page, offset 0..0xfff
   virtual void write_register(u32 offset, u32 value) = 0;
-  virtual bool read_msr(u32 index, u64& value) = 0;        // 0x1b, 0x6e0, 0x800..0x8ff; false: #GP
+  virtual bool read_msr(u32 index, u64& value) = 0;  // 0x1b, 0x6e0, 0x800..0x8ff; false: #GP
   virtual bool write_msr(u32 index, u64 value) = 0;
   virtual u64 cr8() const = 0;
   virtual void set_cr8(u64 value) = 0;
-  /// An interrupt would be delivered now if RFLAGS.IF were set: the local APIC's best request above PPR, or ExtINT.
+  /// An interrupt would be delivered now if RFLAGS.IF were set: the local APIC's best request above PPR, or
+  /// ExtINT.
   virtual bool interrupt_pending() const = 0;
-  /// The guest-physical page whose accesses go to read_register/write_register on this vCPU, before the machine's
-  /// MMIO; all ones when there is none (x2APIC mode or disabled).
+  /// The guest-physical page whose accesses go to read_register/write_register on this vCPU, before the
+  /// machine's MMIO; all ones when there is none (x2APIC mode or disabled).
   virtual u64 register_page() const { return ~u64{0}; }
   /// KVM hypercalls: an interrupt command as in the x2APIC ICR (SDM vol. 3, 11.12.9), and waking a halted vCPU.
-  virtual void send_ipi(u32 command, u32 destination) { static_cast<void>(command), static_cast<void>(destination); }
+  virtual void send_ipi(u32 command, u32 destination) {
+    static_cast<void>(command), static_cast<void>(destination);
+  }
   virtual void kick(u32 apic_id) { static_cast<void>(apic_id); }
 };
 
-/// One interpreted vCPU: the guest's state, what is derived from it, and the ways to memory. Used by one thread at a time.
+/// One interpreted vCPU: the guest's state, what is derived from it, and the ways to memory. Used by one thread
+/// at a time.
 class Cpu {
  public:
   Cpu(VcpuId id, MachineView& machine, x86::CpuidModel const& model);
@@ -57,8 +61,9 @@ class Cpu {
   VcpuState state;
   Mmu mmu;
 
-  // ---- derived from state: call update_mode() after changing CR0, CR4, EFER, CPL, any segment, RFLAGS.VM/AC ----
-  // CPL is SS.DPL, as in VMX; whoever changes CPL sets it. A change of paging in CR0, CR4 or EFER flushes by itself.
+  // ---- derived from state: call update_mode() after changing CR0, CR4, EFER, CPL, any segment, RFLAGS.VM/AC
+  // ---- CPL is SS.DPL, as in VMX; whoever changes CPL sets it. A change of paging in CR0, CR4 or EFER flushes
+  // by itself.
   void update_mode();
   /// MOV to CR3, with bit 63 (keep this PCID's translations) when CR4.PCIDE. #GP(0) on bad PAE PDPTEs.
   void set_cr3(u64 value);
@@ -72,31 +77,39 @@ class Cpu {
   bool code64() const { return code_size_ == x86::CodeSize::bits64; }
   bool virtual8086() const { return state.rflags & x86::flag_vm; }
   u8 cpl() const { return cpl_; }
-  Rights rights() const { return rights_; }  // of data accesses
+  Rights rights() const { return rights_; }                      // of data accesses
   u8 stack_address_size() const { return stack_address_size_; }  // 2, 4, 8: SS.B or 64-bit mode
 
   // ---- general registers; 32-bit writes clear the upper half ----
   template <typename T>
-  T gpr(u8 reg) const { return static_cast<T>(state.gpr[reg]); }
+  T gpr(u8 reg) const {
+    return static_cast<T>(state.gpr[reg]);
+  }
   template <typename T>
   void set_gpr(u8 reg, T value) {
-    if constexpr (sizeof(T) >= 4) state.gpr[reg] = value;
-    else if constexpr (sizeof(T) == 2) state.gpr[reg] = (state.gpr[reg] & ~u64{0xffff}) | value;
-    else state.gpr[reg] = (state.gpr[reg] & ~u64{0xff}) | value;
+    if constexpr (sizeof(T) >= 4)
+      state.gpr[reg] = value;
+    else if constexpr (sizeof(T) == 2)
+      state.gpr[reg] = (state.gpr[reg] & ~u64{0xffff}) | value;
+    else
+      state.gpr[reg] = (state.gpr[reg] & ~u64{0xff}) | value;
   }
 
   /// Offset of the instruction's memory operand within its segment, truncated to the address size.
   u64 effective_address(x86::Instruction const& insn) const;
 
-  // ---- memory through segment and paging, with CPL's rights. All throw Fault. T is u8 to u128 or any trivially
-  // copyable type of up to 64 bytes; modify: u8 to u64, and u128 at aligned addresses. ----
-  template <typename T> T read(x86::SegmentRegister segment, u64 offset);
-  template <typename T> void write(x86::SegmentRegister segment, u64 offset, T value);
-  /// Read, compute, write back: `f(T old) -> T`. The write is checked before the read. Atomic against all vCPUs when `locked`
-  /// (f may run several times then). Returns the old value.
-  template <typename T, typename F> T modify(x86::SegmentRegister segment, u64 offset, bool locked, F&& f);
-  /// The host's address of guest memory that may be read right now without a fault, or null when read_bytes must find out.
-  /// Good until the next access.
+  // ---- memory through segment and paging, with CPL's rights. All throw Fault. T is u8 to u128 or any
+  // trivially copyable type of up to 64 bytes; modify: u8 to u64, and u128 at aligned addresses. ----
+  template <typename T>
+  T read(x86::SegmentRegister segment, u64 offset);
+  template <typename T>
+  void write(x86::SegmentRegister segment, u64 offset, T value);
+  /// Read, compute, write back: `f(T old) -> T`. The write is checked before the read. Atomic against all vCPUs
+  /// when `locked` (f may run several times then). Returns the old value.
+  template <typename T, typename F>
+  T modify(x86::SegmentRegister segment, u64 offset, bool locked, F&& f);
+  /// The host's address of guest memory that may be read right now without a fault, or null when read_bytes
+  /// must find out. Good until the next access.
   void const* readable(x86::SegmentRegister segment, u64 offset, std::size_t length) const;
   /// The same for writing; null also in the page of the code that runs, where a store has to be noted.
   void* writable(x86::SegmentRegister segment, u64 offset, std::size_t length) const;
@@ -109,20 +122,27 @@ class Cpu {
   u64 linear(x86::SegmentRegister segment, u64 offset, std::size_t length, Access access);
 
   // ---- memory by linear address; `supervisor` for descriptor tables, TSS and interrupt stacks ----
-  template <typename T> T read_linear(u64 address, bool supervisor);
-  template <typename T> void write_linear(u64 address, T value, bool supervisor);
+  template <typename T>
+  T read_linear(u64 address, bool supervisor);
+  template <typename T>
+  void write_linear(u64 address, T value, bool supervisor);
 
-  /// The host's copy of guest code at CS:RIP = linear address, and how many bytes of it lie in this page. Throws #PF.
-  /// Null when the page is not RAM or ROM: then fetch byte by byte with fetch_mmio().
-  struct CodeBytes { u8 const* host; u32 length; };
+  /// The host's copy of guest code at CS:RIP = linear address, and how many bytes of it lie in this page.
+  /// Throws #PF. Null when the page is not RAM or ROM: then fetch byte by byte with fetch_mmio().
+  struct CodeBytes {
+    u8 const* host;
+    u32 length;
+  };
   CodeBytes code_at(u64 linear_rip);
   u8 fetch_mmio(u64 linear_rip);
-  u64 code_address() const { return truncate_linear(base_[static_cast<u8>(x86::SegmentRegister::cs)] + state.rip); }
+  u64 code_address() const {
+    return truncate_linear(base_[static_cast<u8>(x86::SegmentRegister::cs)] + state.rip);
+  }
 
   // ---- stack: SS:(E/R)SP by stack_address_size(); size 2, 4, 8 ----
   void push(u64 value, u8 size);
-  u64 pop(u8 size);               // moves RSP after a successful read
-  u64 peek(u64 depth, u8 size);   // bytes above the top, without moving RSP
+  u64 pop(u8 size);              // moves RSP after a successful read
+  u64 peek(u64 depth, u8 size);  // bytes above the top, without moving RSP
 
   MachineView& machine() { return machine_; }
   x86::CpuidModel const& model() const { return model_; }
@@ -130,9 +150,9 @@ class Cpu {
   VcpuId id() const { return id_; }
   ApicPort* apic{};
 
-  /// Host TSC + machine_tsc_offset is the machine's TSC, which stands still while the machine is paused; the guest sees
-  /// that plus state.tsc_offset. At machine TSC clock_tsc the machine's clock stood at clock_ns: kvmclock's common base.
-  /// Set by the engine at each start.
+  /// Host TSC + machine_tsc_offset is the machine's TSC, which stands still while the machine is paused; the
+  /// guest sees that plus state.tsc_offset. At machine TSC clock_tsc the machine's clock stood at clock_ns:
+  /// kvmclock's common base. Set by the engine at each start.
   u64 machine_tsc_offset{}, clock_tsc{}, clock_ns{};
 
   /// Set by any thread, polled at block boundaries.
@@ -173,7 +193,8 @@ class Cpu {
   void note_store(std::byte* host) {
     // SOUND: compares addresses only.
     auto const distance = reinterpret_cast<u64>(host) - reinterpret_cast<u64>(code_page_host);
-    if (distance < page_size) [[unlikely]] code_written = true;
+    if (distance < page_size) [[unlikely]]
+      code_written = true;
   }
 
   void check_alignment(u64 linear, std::size_t size);
@@ -184,22 +205,30 @@ class Cpu {
   void write_place(Place const& place, std::byte const* from);
   u64 read_device(u64 physical, u8 width);
   void write_device(u64 physical, u8 width, u64 value);
-  Mmu::Entry const& data_entry(u64 linear) const { return data_entries_[(linear >> 12) & (Mmu::table_entries - 1)]; }
+  Mmu::Entry const& data_entry(u64 linear) const {
+    return data_entries_[(linear >> 12) & (Mmu::table_entries - 1)];
+  }
   // What is not a hit of an unchecked access; out of line, so that the hits stay small.
-  template <typename T> T read_missed(SegmentRegister segment, u64 offset);
-  template <typename T> void write_missed(SegmentRegister segment, u64 offset, T value);
-  template <typename T, typename F> T modify_missed(SegmentRegister segment, u64 offset, bool locked, F& f);
-  template <typename T> T read_at(u64 linear, Origin origin);
-  template <typename T> void write_at(u64 linear, T value, Origin origin);
-  template <typename T, typename F> static T modify_host(std::byte* host, bool locked, F& f);
+  template <typename T>
+  T read_missed(SegmentRegister segment, u64 offset);
+  template <typename T>
+  void write_missed(SegmentRegister segment, u64 offset, T value);
+  template <typename T, typename F>
+  T modify_missed(SegmentRegister segment, u64 offset, bool locked, F& f);
+  template <typename T>
+  T read_at(u64 linear, Origin origin);
+  template <typename T>
+  void write_at(u64 linear, T value, Origin origin);
+  template <typename T, typename F>
+  static T modify_host(std::byte* host, bool locked, F& f);
 
   VcpuId id_;
   MachineView& machine_;
   x86::CpuidModel const& model_;
-  std::array<u64, 6> base_{};    // what is added to an offset in this mode
+  std::array<u64, 6> base_{};                  // what is added to an offset in this mode
   u8 unchecked_reads_{}, unchecked_writes_{};  // a bit per segment register: flat, no limit or type to check
-  Rights rights_{};  // of CPL and RFLAGS.AC, for data
-  Mmu::Entry const* data_entries_{};  // the first-level TLB for rights_
+  Rights rights_{};                            // of CPL and RFLAGS.AC, for data
+  Mmu::Entry const* data_entries_{};           // the first-level TLB for rights_
   bool alignment_checks_{};
   x86::CodeSize code_size_{};
   bool protected_mode_{};

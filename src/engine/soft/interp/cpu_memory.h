@@ -119,8 +119,8 @@ template <typename T, typename F>
     store_le<T>(host, f(old));
     return old;
   }
-  // SOUND: the host's LOCK CMPXCHG works on any alignment, as the guest's LOCK does, and is atomic against all other
-  // vCPUs, which use the same.
+  // SOUND: the host's LOCK CMPXCHG works on any alignment, as the guest's LOCK does, and is atomic against all
+  // other vCPUs, which use the same.
   if constexpr (sizeof(T) == 16) {
     for (;;) {
       auto const wanted = f(old);
@@ -206,22 +206,28 @@ template <typename T, typename F>
 
 [[gnu::always_inline]] inline void const* Cpu::readable(x86::SegmentRegister segment, u64 offset,
                                                         std::size_t length) const {
-  if (!unchecked(segment, unchecked_reads_)) [[unlikely]] return nullptr;
+  if (!unchecked(segment, unchecked_reads_)) [[unlikely]]
+    return nullptr;
   auto const address = base_[static_cast<u8>(segment)] + offset;
   auto const& entry = data_entry(address);
-  if (mmu.tag(address + length - 1) != entry.read) [[unlikely]] return nullptr;
+  if (mmu.tag(address + length - 1) != entry.read) [[unlikely]]
+    return nullptr;
   // SOUND: as in read_at.
   return reinterpret_cast<void const*>(address + entry.addend);
 }
 
-[[gnu::always_inline]] inline void* Cpu::writable(x86::SegmentRegister segment, u64 offset, std::size_t length) const {
-  if (!unchecked(segment, unchecked_writes_)) [[unlikely]] return nullptr;
+[[gnu::always_inline]] inline void* Cpu::writable(x86::SegmentRegister segment, u64 offset,
+                                                  std::size_t length) const {
+  if (!unchecked(segment, unchecked_writes_)) [[unlikely]]
+    return nullptr;
   auto const address = base_[static_cast<u8>(segment)] + offset;
   auto const& entry = data_entry(address);
-  if (mmu.tag(address + length - 1) != entry.write) [[unlikely]] return nullptr;
+  if (mmu.tag(address + length - 1) != entry.write) [[unlikely]]
+    return nullptr;
   // SOUND: as in write_at; addresses are compared only.
   auto const host = address + entry.addend;
-  if (host - reinterpret_cast<u64>(code_page_host) < page_size) [[unlikely]] return nullptr;
+  if (host - reinterpret_cast<u64>(code_page_host) < page_size) [[unlikely]]
+    return nullptr;
   return reinterpret_cast<void*>(host);
 }
 
@@ -273,9 +279,12 @@ inline Cpu::CodeBytes Cpu::code_at(u64 linear_rip) {
   auto const kept = state.gpr[x86::rsp];
   if (stack_address_size_ == 4) top = static_cast<u32>(top);
   if (stack_address_size_ == 2) top = static_cast<u16>(top);
-  if (size == 8) write<u64>(SegmentRegister::ss, top, value);
-  else if (size == 4) write<u32>(SegmentRegister::ss, top, static_cast<u32>(value));
-  else write<u16>(SegmentRegister::ss, top, static_cast<u16>(value));
+  if (size == 8)
+    write<u64>(SegmentRegister::ss, top, value);
+  else if (size == 4)
+    write<u32>(SegmentRegister::ss, top, static_cast<u32>(value));
+  else
+    write<u16>(SegmentRegister::ss, top, static_cast<u16>(value));
   state.gpr[x86::rsp] = stack_address_size_ == 2 ? (kept & ~u64{0xffff}) | top : top;
 }
 
@@ -292,9 +301,12 @@ inline Cpu::CodeBytes Cpu::code_at(u64 linear_rip) {
   auto const value = peek(0, size);
   auto const kept = state.gpr[x86::rsp];
   auto const top = kept + size;
-  if (stack_address_size_ == 8) state.gpr[x86::rsp] = top;
-  else if (stack_address_size_ == 4) state.gpr[x86::rsp] = static_cast<u32>(top);
-  else state.gpr[x86::rsp] = (kept & ~u64{0xffff}) | static_cast<u16>(top);
+  if (stack_address_size_ == 8)
+    state.gpr[x86::rsp] = top;
+  else if (stack_address_size_ == 4)
+    state.gpr[x86::rsp] = static_cast<u32>(top);
+  else
+    state.gpr[x86::rsp] = (kept & ~u64{0xffff}) | static_cast<u16>(top);
   return value;
 }
 

@@ -74,7 +74,8 @@ TEST_F(CpuTest, DeviceAccessesKeepTheirWidth) {
   EXPECT_EQ(cpu_.read<u32>(ds, device + 8), 0x90abcdefu);
   cpu_.write<u16>(ds, device + 2, 0x55aa);
   cpu_.write<u64>(ds, device + 16, 7);
-  EXPECT_EQ(machine_.mmio_writes, (std::vector<TestMachine::MmioWrite>{{device + 2, 2, 0x55aa}, {device + 16, 8, 7}}));
+  EXPECT_EQ(machine_.mmio_writes,
+            (std::vector<TestMachine::MmioWrite>{{device + 2, 2, 0x55aa}, {device + 16, 8, 7}}));
 }
 
 TEST_F(CpuTest, LimitIsCheckedIn32BitMode) {

@@ -4,8 +4,9 @@
 
 namespace vireo::engine::soft {
 
-/// A processor exception on its way to the guest. Thrown inside the interpreter only and caught by its run loop, which
-/// puts RIP back to the faulting instruction. An instruction must not have changed state when it throws.
+/// A processor exception on its way to the guest. Thrown inside the interpreter only and caught by its run
+/// loop, which puts RIP back to the faulting instruction. An instruction must not have changed state when it
+/// throws.
 struct Fault {
   x86::Vector vector{};
   bool has_error_code{};

@@ -19,8 +19,9 @@ class Interpreter {
   Interpreter();
   ~Interpreter();
 
-  /// Runs up to `max_blocks` blocks, delivering exceptions on the way (system/event.h). When `interrupt_shadow` is set on
-  /// entry, one instruction runs before attention is looked at. On return the state stands at an instruction boundary.
+  /// Runs up to `max_blocks` blocks, delivering exceptions on the way (system/event.h). When `interrupt_shadow`
+  /// is set on entry, one instruction runs before attention is looked at. On return the state stands at an
+  /// instruction boundary.
   RunExit run(Cpu& cpu, u32 max_blocks);
   /// Executes exactly one instruction (or delivers its exception).
   RunExit step(Cpu& cpu);

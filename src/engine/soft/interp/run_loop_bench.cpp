@@ -28,34 +28,34 @@ void run_guest(benchmark::State& state, std::vector<u8> const& code) {
 
 /// Arithmetic on registers, blocks of six.
 void Registers(benchmark::State& state) {
-  run_guest(state, {0x48, 0x01, 0xd8,        // add rax, rbx
-                    0x48, 0x31, 0xc2,        // xor rdx, rax
+  run_guest(state, {0x48, 0x01, 0xd8,              // add rax, rbx
+                    0x48, 0x31, 0xc2,              // xor rdx, rax
                     0x48, 0x8d, 0x4c, 0x11, 0x08,  // lea rcx, [rcx+rdx+8]
-                    0x48, 0xc1, 0xe0, 0x03,  // shl rax, 3
-                    0x39, 0xc8,              // cmp eax, ecx
-                    0xeb, 0xed});            // jmp back
+                    0x48, 0xc1, 0xe0, 0x03,        // shl rax, 3
+                    0x39, 0xc8,                    // cmp eax, ecx
+                    0xeb, 0xed});                  // jmp back
 }
 BENCHMARK(Registers);
 
 /// What a compiler makes: loads, stores, compare and branch, call and return; about 40 % of it touches memory.
 void Mixed(benchmark::State& state) {
-  run_guest(state, {0x48, 0x8b, 0x43, 0x10,              // loop: mov rax, [rbx+16]
-                    0x48, 0x83, 0xc0, 0x01,              // add rax, 1
-                    0x48, 0x89, 0x43, 0x10,              // mov [rbx+16], rax
-                    0x0f, 0xb6, 0xc8,                    // movzx ecx, al
-                    0x8b, 0x54, 0x8b, 0x40,              // mov edx, [rbx+rcx*4+64]
-                    0x85, 0xd2,                          // test edx, edx
-                    0x75, 0xe9,                          // jnz loop
-                    0xe8, 0x02, 0x00, 0x00, 0x00,        // call f
-                    0xeb, 0xe2,                          // jmp loop
-                    0x55,                                // f: push rbp
-                    0x48, 0x89, 0xe5,                    // mov rbp, rsp
-                    0x48, 0x89, 0x7d, 0xf8,              // mov [rbp-8], rdi
-                    0x48, 0x39, 0xc6,                    // cmp rsi, rax
-                    0x0f, 0x44, 0xf0,                    // cmove esi, eax
-                    0x8b, 0x45, 0xf8,                    // mov eax, [rbp-8]
-                    0x5d,                                // pop rbp
-                    0xc3});                              // ret
+  run_guest(state, {0x48, 0x8b, 0x43, 0x10,        // loop: mov rax, [rbx+16]
+                    0x48, 0x83, 0xc0, 0x01,        // add rax, 1
+                    0x48, 0x89, 0x43, 0x10,        // mov [rbx+16], rax
+                    0x0f, 0xb6, 0xc8,              // movzx ecx, al
+                    0x8b, 0x54, 0x8b, 0x40,        // mov edx, [rbx+rcx*4+64]
+                    0x85, 0xd2,                    // test edx, edx
+                    0x75, 0xe9,                    // jnz loop
+                    0xe8, 0x02, 0x00, 0x00, 0x00,  // call f
+                    0xeb, 0xe2,                    // jmp loop
+                    0x55,                          // f: push rbp
+                    0x48, 0x89, 0xe5,              // mov rbp, rsp
+                    0x48, 0x89, 0x7d, 0xf8,        // mov [rbp-8], rdi
+                    0x48, 0x39, 0xc6,              // cmp rsi, rax
+                    0x0f, 0x44, 0xf0,              // cmove esi, eax
+                    0x8b, 0x45, 0xf8,              // mov eax, [rbp-8]
+                    0x5d,                          // pop rbp
+                    0xc3});                        // ret
 }
 BENCHMARK(Mixed);
 

@@ -36,11 +36,17 @@ i64 stack_growth(Instruction const& insn) {
   using enum Operation;
   auto const size = i64{insn.stack_size};
   switch (insn.operation) {
-    case push: case pushf: case push_segment: case enter: return size;
+    case push:
+    case pushf:
+    case push_segment:
+    case enter: return size;
     case call_near: return i64{insn.operand_size};
     case call_far: return 2 * i64{insn.operand_size};
     case pusha: return 8 * size;
-    case pop: case popf: case pop_segment: case leave: return -size;
+    case pop:
+    case popf:
+    case pop_segment:
+    case leave: return -size;
     case ret_near: return -i64{insn.operand_size};
     case ret_far: return -2 * i64{insn.operand_size};
     case popa: return -8 * size;
@@ -49,8 +55,8 @@ i64 stack_growth(Instruction const& insn) {
 }
 bool is_string(Operation operation) {
   using enum Operation;
-  return operation == movs || operation == cmps || operation == stos || operation == lods || operation == scas ||
-         operation == ins || operation == outs;
+  return operation == movs || operation == cmps || operation == stos || operation == lods ||
+         operation == scas || operation == ins || operation == outs;
 }
 
 }  // namespace
@@ -59,7 +65,8 @@ u64 execution_breakpoints(Cpu const& cpu, u64 linear_rip) {
   auto hits = u64{};
   for (auto i = 0u; i < 4; ++i) {
     auto const point = breakpoint(cpu.state.dr7, i);
-    if (point.enabled && point.condition == Condition::execute && cpu.state.dr[i] == linear_rip) hits |= u64{1} << i;
+    if (point.enabled && point.condition == Condition::execute && cpu.state.dr[i] == linear_rip)
+      hits |= u64{1} << i;
   }
   return hits;
 }
@@ -67,7 +74,8 @@ u64 execution_breakpoints(Cpu const& cpu, u64 linear_rip) {
 bool watches_data(Cpu const& cpu) {
   for (auto i = 0u; i < 4; ++i) {
     auto const point = breakpoint(cpu.state.dr7, i);
-    if (point.enabled && (point.condition == Condition::write || point.condition == Condition::read_write)) return true;
+    if (point.enabled && (point.condition == Condition::write || point.condition == Condition::read_write))
+      return true;
   }
   return false;
 }
@@ -81,7 +89,8 @@ std::vector<DataAccess> data_accesses(Cpu const& cpu, Instruction const& insn) {
       return linear(cpu, segment, truncate(cpu.state.gpr[reg], insn.address_size));
     };
     auto const op = insn.operation;
-    if (op != stos && op != scas && op != ins) accesses.push_back({at(insn.memory.segment, x86::rsi), size, false});
+    if (op != stos && op != scas && op != ins)
+      accesses.push_back({at(insn.memory.segment, x86::rsi), size, false});
     if (op != lods && op != outs) {
       accesses.push_back({at(SegmentRegister::es, x86::rdi), size, op == movs || op == stos || op == ins});
     }
@@ -89,7 +98,8 @@ std::vector<DataAccess> data_accesses(Cpu const& cpu, Instruction const& insn) {
   }
   for (auto i = 0u; i < insn.operand_count; ++i) {
     auto const& operand = insn.operands[i];
-    if (operand.kind != OperandKind::memory || (!operand.read && !operand.written) || insn.operation == lea) continue;
+    if (operand.kind != OperandKind::memory || (!operand.read && !operand.written) || insn.operation == lea)
+      continue;
     auto const address = linear(cpu, insn.memory.segment, cpu.effective_address(insn));
     accesses.push_back({address, operand.size, operand.written});
   }
@@ -106,7 +116,8 @@ u64 data_breakpoints(Cpu const& cpu, std::vector<DataAccess> const& accesses) {
   auto hits = u64{};
   for (auto i = 0u; i < 4; ++i) {
     auto const point = breakpoint(cpu.state.dr7, i);
-    if (!point.enabled || (point.condition != Condition::write && point.condition != Condition::read_write)) continue;
+    if (!point.enabled || (point.condition != Condition::write && point.condition != Condition::read_write))
+      continue;
     auto const start = cpu.state.dr[i] & ~(point.length - 1);
     for (auto const& access : accesses) {
       auto const meets = access.linear < start + point.length && start < access.linear + access.length;

@@ -6,7 +6,8 @@
 
 namespace vireo::engine::soft {
 
-// DR0 to DR7 (SDM vol. 3, 18.2). The run loop takes the slow way, one instruction at a time, while DR7 enables anything.
+// DR0 to DR7 (SDM vol. 3, 18.2). The run loop takes the slow way, one instruction at a time, while DR7 enables
+// anything.
 
 struct DataAccess {
   u64 linear{};

@@ -48,11 +48,11 @@ TEST(RunLoop, SumsInALoop) {
 }
 
 TEST(RunLoop, CallsAndReturns) {
-  auto guest = Guest64{{0xe8, 0x01, 0x00, 0x00, 0x00,        // call +1
-                        hlt,                                 //
-                        0x48, 0xc7, 0xc3, 0x2a, 0, 0, 0,     // mov rbx, 42
-                        0x53, 0x5a,                          // push rbx; pop rdx
-                        0xc3}};                              // ret
+  auto guest = Guest64{{0xe8, 0x01, 0x00, 0x00, 0x00,     // call +1
+                        hlt,                              //
+                        0x48, 0xc7, 0xc3, 0x2a, 0, 0, 0,  // mov rbx, 42
+                        0x53, 0x5a,                       // push rbx; pop rdx
+                        0xc3}};                           // ret
 
   EXPECT_EQ(guest.run_to_halt(), RunExit::idle);
 
@@ -147,7 +147,8 @@ TEST(RunLoop, ShutsDownWhenNoExceptionCanBeDelivered) {
 void install_handler(Guest64& guest, u8 vector, u64 handler) {
   constexpr auto idt = u64{0x280000}, gdt = u64{0x281000};
   guest.machine.store<u64>(gdt + 8, 0x00af9b000000ffff);
-  guest.machine.store<u64>(idt + vector * 16u, (handler & 0xffff) | 0x8u << 16 | 0x8e00ull << 32 | (handler >> 16) << 48);
+  guest.machine.store<u64>(idt + vector * 16u,
+                           (handler & 0xffff) | 0x8u << 16 | 0x8e00ull << 32 | (handler >> 16) << 48);
   guest.machine.store<u64>(idt + vector * 16u + 8, handler >> 32);
   guest.machine.store<u8>(handler, hlt);
   guest.cpu.state.idtr = {.base = idt, .limit = 0xfff};

@@ -36,7 +36,8 @@ std::string registers_text(VcpuState const& s) {
   constexpr char const* names[]{"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
                                 "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15"};
   auto text = std::string{};
-  for (auto i = 0u; i < 16; ++i) text += fmt::format("{:>4}={:016x}{}", names[i], s.gpr[i], i % 4 == 3 ? "\n" : "");
+  for (auto i = 0u; i < 16; ++i)
+    text += fmt::format("{:>4}={:016x}{}", names[i], s.gpr[i], i % 4 == 3 ? "\n" : "");
   return text + fmt::format(" rip={:016x} rflags={:08x}\n", s.rip, s.rflags);
 }
 
@@ -69,18 +70,21 @@ std::string describe(Cpu& cpu) {
   constexpr char const* names[]{"es", "cs", "ss", "ds", "fs", "gs"};
   auto text = registers_text(s);
   auto const segment = [&](char const* name, Segment const& seg) {
-    text += fmt::format("{:>4}={:04x} base {:016x} limit {:08x} attributes {:04x}\n", name, seg.selector, seg.base,
-                        seg.limit, seg.attributes);
+    text += fmt::format("{:>4}={:04x} base {:016x} limit {:08x} attributes {:04x}\n", name, seg.selector,
+                        seg.base, seg.limit, seg.attributes);
   };
   for (auto i = 0u; i < 6; ++i) segment(names[i], s.segment[i]);
   segment("ldtr", s.ldtr);
   segment("tr", s.tr);
-  text += fmt::format("gdtr={:016x}:{:04x} idtr={:016x}:{:04x}\n", s.gdtr.base, s.gdtr.limit, s.idtr.base, s.idtr.limit);
-  text += fmt::format("cr0={:x} cr2={:x} cr3={:x} cr4={:x} efer={:x} cpl={} activity={} instructions={}\n", s.cr0, s.cr2,
-                      s.cr3, s.cr4, s.efer, cpu.cpl(), static_cast<u8>(s.activity), cpu.instructions);
+  text += fmt::format("gdtr={:016x}:{:04x} idtr={:016x}:{:04x}\n", s.gdtr.base, s.gdtr.limit, s.idtr.base,
+                      s.idtr.limit);
+  text +=
+      fmt::format("cr0={:x} cr2={:x} cr3={:x} cr4={:x} efer={:x} cpl={} activity={} instructions={}\n", s.cr0,
+                  s.cr2, s.cr3, s.cr4, s.efer, cpu.cpl(), static_cast<u8>(s.activity), cpu.instructions);
   try {
     auto const code = cpu.code_at(cpu.code_address());
-    if (code.host != nullptr) text += instruction_text(cpu, s.rip, code.host, std::min(code.length, 15u)) + "\n";
+    if (code.host != nullptr)
+      text += instruction_text(cpu, s.rip, code.host, std::min(code.length, 15u)) + "\n";
   } catch (Fault const&) {
     text += "(the code at RIP is not mapped)\n";
   }

@@ -183,7 +183,8 @@ void Mmu::page_fault(u64 linear, Access access, Rights rights, u32 code) {
 
 Mmu::Cached* Mmu::find_cached(u64 linear) {
   for (auto& cached : (*cached_)[(linear >> 12) % sets]) {
-    if (cached.page == (linear & page_mask) && (cached.stamp == space_->stamp || cached.stamp == global_stamp_)) {
+    if (cached.page == (linear & page_mask) &&
+        (cached.stamp == space_->stamp || cached.stamp == global_stamp_)) {
       return &cached;
     }
   }
@@ -224,7 +225,8 @@ Mmu::Translation Mmu::translate(u64 linear, Access access, Rights rights) {
     cached = &insert(walked);
   }
   fill(linear, rights, *cached);
-  auto const reachable = cached->host != nullptr && (access != Access::write || (cached->flags() & host_writable));
+  auto const reachable =
+      cached->host != nullptr && (access != Access::write || (cached->flags() & host_writable));
   auto const offset = linear & ~page_mask;
   return {.physical = cached->physical() + offset, .host = reachable ? cached->host + offset : nullptr};
 }
@@ -256,7 +258,8 @@ Mmu::Cached Mmu::walk(u64 linear, Access access, Rights rights) {
     for (;; --level) {
       // SOUND: page-table entries are aligned and lie in one page, so `at` has sizeof(PageTableEntry) bytes.
       auto* const at = reinterpret_cast<PageTableEntry*>(host(table + format.index(linear, level), false));
-      auto const value = at != nullptr ? __atomic_load_n(at, __ATOMIC_RELAXED) : static_cast<PageTableEntry>(~u64{});
+      auto const value =
+          at != nullptr ? __atomic_load_n(at, __ATOMIC_RELAXED) : static_cast<PageTableEntry>(~u64{});
       if (!(value & page_present)) page_fault(linear, access, rights, 0);
       if (format.reserved(value, level) != 0) {
         page_fault(linear, access, rights, x86::pf_present | x86::pf_reserved);

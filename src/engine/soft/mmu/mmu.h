@@ -11,8 +11,9 @@ namespace vireo::engine::soft {
 
 enum class Access : u8 { read, write, execute };
 
-/// Whose rights an access has. Under SMAP, supervisor code reaches user pages only with RFLAGS.AC (supervisor_ac);
-/// implicit accesses (descriptor tables, TSS, interrupt stacks) are always `supervisor`. Without SMAP both are equal.
+/// Whose rights an access has. Under SMAP, supervisor code reaches user pages only with RFLAGS.AC
+/// (supervisor_ac); implicit accesses (descriptor tables, TSS, interrupt stacks) are always `supervisor`.
+/// Without SMAP both are equal.
 enum class Rights : u8 { user, supervisor, supervisor_ac };
 
 /// What of CR0, CR4 and EFER decides translation (SDM vol. 3, 4.1).
@@ -23,18 +24,19 @@ struct PagingMode {
   bool operator==(PagingMode const&) const = default;
 };
 
-/// Translation of one vCPU: page tables behind a software TLB. Used by the vCPU's thread only; other vCPUs may change page
-/// tables in guest memory at any time, and accessed and dirty flags are set atomically against them.
+/// Translation of one vCPU: page tables behind a software TLB. Used by the vCPU's thread only; other vCPUs may
+/// change page tables in guest memory at any time, and accessed and dirty flags are set atomically against
+/// them.
 ///
-/// First level: per Rights a direct-mapped table whose tags hold the page and, in the low 12 bits, a generation; a
-/// flush takes a new generation instead of clearing, and a return to a recent PCID takes its generation up again. Second
-/// level: 4-way, tagged by address space, where global pages survive.
+/// First level: per Rights a direct-mapped table whose tags hold the page and, in the low 12 bits, a
+/// generation; a flush takes a new generation instead of clearing, and a return to a recent PCID takes its
+/// generation up again. Second level: 4-way, tagged by address space, where global pages survive.
 class Mmu {
  public:
   static constexpr u32 table_entries{4096};
 
-  /// A tag matches for an access that lies in this page, has these Rights and needs no slow path: RAM (or ROM for read
-  /// and execute), for write also dirty.
+  /// A tag matches for an access that lies in this page, has these Rights and needs no slow path: RAM (or ROM
+  /// for read and execute), for write also dirty.
   struct Entry {
     u64 read{}, write{}, execute{};
     u64 addend{};  // host address - linear address
@@ -57,8 +59,8 @@ class Mmu {
   bool pdptes_valid(u64 cr3) const;
 
   // ---- invalidation (SDM vol. 3, 4.10.4.1) ----
-  void flush_all();         // also global pages, all PCIDs
-  void flush_non_global();  // all PCIDs
+  void flush_all();             // also global pages, all PCIDs
+  void flush_non_global();      // all PCIDs
   void flush_page(u64 linear);  // INVLPG: this PCID and global
   void flush_pcid(u16 pcid);    // without global pages
   void flush_page_pcid(u64 linear, u16 pcid);

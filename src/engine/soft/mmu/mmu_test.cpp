@@ -67,14 +67,20 @@ class MmuTest : public testing::Test {
   u64 physical(u64 at = linear, Access access = Access::read) {
     return mmu_.translate(at, access, Rights::supervisor).physical;
   }
-  bool hit(u64 Mmu::Entry::*which, Rights rights, u64 at = linear) {
+  bool hit(u64 Mmu::Entry::* which, Rights rights, u64 at = linear) {
     return mmu_.entry(rights, at).*which == mmu_.tag(at);
   }
 
   memory::GuestMemory memory_;
   Mmu mmu_{memory_, 39, true};
-  PagingMode mode_{.format = Format::four_level, .write_protect = true, .no_execute = true, .smep = false,
-                   .smap = false, .page_size_extension = true, .global_pages = true, .pcid = false};
+  PagingMode mode_{.format = Format::four_level,
+                   .write_protect = true,
+                   .no_execute = true,
+                   .smep = false,
+                   .smap = false,
+                   .page_size_extension = true,
+                   .global_pages = true,
+                   .pcid = false};
 };
 
 TEST_F(MmuTest, ErrorCodeNamesAbsentPage) {
@@ -244,7 +250,8 @@ TEST_F(MmuTest, DeviceMemoryNeverEntersTheTlb) {
 TEST_F(MmuTest, TwoLevelPagingWithFourMegabytePagesReachesAbove4GiB) {
   set_mode([](auto& mode) { mode = {.format = Format::two_level, .page_size_extension = true}; });
   mmu_.set_cr3(0x20000, false);
-  EXPECT_TRUE(memory_.write_as<u32>(Gpa{0x20000 + 1 * 4}, u32{0x00c00000 | 2u << 13 | page_large | all_rights}));
+  EXPECT_TRUE(
+      memory_.write_as<u32>(Gpa{0x20000 + 1 * 4}, u32{0x00c00000 | 2u << 13 | page_large | all_rights}));
   EXPECT_TRUE(memory_.write_as<u32>(Gpa{0x20000 + 2 * 4}, u32{0x21000 | all_rights}));
   EXPECT_TRUE(memory_.write_as<u32>(Gpa{0x21000 + 3 * 4}, u32{0x34000 | all_rights}));
   EXPECT_EQ(physical(0x00412345), 0x2'00c1'2345u);

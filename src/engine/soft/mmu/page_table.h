@@ -6,8 +6,14 @@ namespace vireo::engine::soft {
 
 /// Bits of page-table entries (SDM vol. 3, 4.3 to 4.5).
 enum PageBit : u64 {
-  page_present = 1u << 0, page_writable = 1u << 1, page_user = 1u << 2, page_accessed = 1u << 5,
-  page_dirty = 1u << 6, page_large = 1u << 7, page_global = 1u << 8, page_no_execute = u64{1} << 63,
+  page_present = 1u << 0,
+  page_writable = 1u << 1,
+  page_user = 1u << 2,
+  page_accessed = 1u << 5,
+  page_dirty = 1u << 6,
+  page_large = 1u << 7,
+  page_global = 1u << 8,
+  page_no_execute = u64{1} << 63,
 };
 inline constexpr u64 pae_root_mask{0xffffffe0};
 
@@ -20,7 +26,8 @@ constexpr u64 pdpte_reserved(u8 physical_address_bits) {
   return bits(1, 2) | bits(5, 8) | bits(physical_address_bits, 63);
 }
 
-/// The layout of one format of page tables: u32 entries for two-level, u64 for PAE and four-level. Level 1 holds pages.
+/// The layout of one format of page tables: u32 entries for two-level, u64 for PAE and four-level. Level 1
+/// holds pages.
 template <typename PageTableEntry>
 struct PageTableFormat;
 
@@ -63,7 +70,9 @@ struct PageTableFormat<u32> {
   u64 address_mask() const { return 0xfffff000; }
   u64 index(u64 linear, u8 level) const { return (linear >> (level == 2 ? 22 : 12) & 0x3ff) * 4; }
   u64 page_bytes(u8 level) const { return level == 2 ? 4 * MiB : page_size; }
-  bool is_large(u32 entry, u8 level) const { return level == 2 && mode.page_size_extension && (entry & page_large); }
+  bool is_large(u32 entry, u8 level) const {
+    return level == 2 && mode.page_size_extension && (entry & page_large);
+  }
   bool no_execute(u32) const { return false; }
   u64 frame(u32 entry, u8 level) const {
     if (level == 1) return entry & address_mask();

@@ -8,15 +8,16 @@ namespace {
 using x86::Instruction;
 using x86::Operation;
 
-#define VIREO_BINARY_HANDLER(name, function)                                                          \
-  template <typename T>                                                                               \
-  void name(Cpu& cpu, Instruction const& insn, void const*) {                                         \
-    auto const right = read_operand_if_not_memory<T>(cpu, insn);                                      \
-    modify_operand<T>(cpu, insn, insn.operands[0], insn.prefixes.lock,                                \
-                      [&](T left, u64& rflags) { return alu::function<T>(rflags, left, right); });    \
+#define VIREO_BINARY_HANDLER(name, function)                                                       \
+  template <typename T>                                                                            \
+  void name(Cpu& cpu, Instruction const& insn, void const*) {                                      \
+    auto const right = read_operand_if_not_memory<T>(cpu, insn);                                   \
+    modify_operand<T>(cpu, insn, insn.operands[0], insn.prefixes.lock,                             \
+                      [&](T left, u64& rflags) { return alu::function<T>(rflags, left, right); }); \
   }
 
-// At most one operand is memory: when it is the destination, the source is a register or immediate, and the other way round.
+// At most one operand is memory: when it is the destination, the source is a register or immediate, and the
+// other way round.
 template <typename T>
 T read_operand_if_not_memory(Cpu& cpu, Instruction const& insn) {
   return read_operand<T>(cpu, insn, insn.operands[1]);
@@ -41,11 +42,11 @@ void test(Cpu& cpu, Instruction const& insn, void const*) {
   alu::and_<T>(cpu.state.rflags, left, read_operand<T>(cpu, insn, insn.operands[1]));
 }
 
-#define VIREO_UNARY_HANDLER(name)                                                                     \
-  template <typename T>                                                                               \
-  void name(Cpu& cpu, Instruction const& insn, void const*) {                                         \
-    modify_operand<T>(cpu, insn, insn.operands[0], insn.prefixes.lock,                                \
-                      [](T value, u64& rflags) { return alu::name<T>(rflags, value); });              \
+#define VIREO_UNARY_HANDLER(name)                                                        \
+  template <typename T>                                                                  \
+  void name(Cpu& cpu, Instruction const& insn, void const*) {                            \
+    modify_operand<T>(cpu, insn, insn.operands[0], insn.prefixes.lock,                   \
+                      [](T value, u64& rflags) { return alu::name<T>(rflags, value); }); \
   }
 VIREO_UNARY_HANDLER(inc)
 VIREO_UNARY_HANDLER(dec)
@@ -87,8 +88,10 @@ void imul_three(Cpu& cpu, Instruction const& insn, void const*) {
 
 template <typename T>
 alu::Wide<T> dividend(Cpu const& cpu) {
-  if constexpr (sizeof(T) == 1) return {.low = cpu.gpr<u16>(x86::rax)};
-  else return {.low = cpu.gpr<T>(x86::rax), .high = cpu.gpr<T>(x86::rdx)};
+  if constexpr (sizeof(T) == 1)
+    return {.low = cpu.gpr<u16>(x86::rax)};
+  else
+    return {.low = cpu.gpr<T>(x86::rax), .high = cpu.gpr<T>(x86::rdx)};
 }
 template <typename T>
 void write_division(Cpu& cpu, T quotient, T remainder) {

@@ -6,8 +6,8 @@ namespace vireo::engine::soft {
 namespace {
 
 using x86::Instruction;
-using x86::Operation;
 using x86::OperandKind;
+using x86::Operation;
 
 u64 truncate(u64 address, u8 address_size) {
   if (address_size == 8) return address;
@@ -45,7 +45,8 @@ void bit_test(Cpu& cpu, Instruction const& insn, F&& function) {
 #define VIREO_BIT_HANDLER(name, write)                                                                \
   template <typename T>                                                                               \
   void name(Cpu& cpu, Instruction const& insn, void const*) {                                         \
-    bit_test<T, write>(cpu, insn, [](u64& rflags, T value, T bit) { return alu::name<T>(rflags, value, bit); }); \
+    bit_test<T, write>(cpu, insn,                                                                     \
+                       [](u64& rflags, T value, T bit) { return alu::name<T>(rflags, value, bit); }); \
   }
 VIREO_BIT_HANDLER(bt, false)
 VIREO_BIT_HANDLER(bts, true)
@@ -54,12 +55,12 @@ VIREO_BIT_HANDLER(btc, true)
 #undef VIREO_BIT_HANDLER
 
 // BSF and BSR of zero leave the register as it was, upper half included, as processors do.
-#define VIREO_SCAN_HANDLER(name)                                                                      \
-  template <typename T>                                                                               \
-  void name(Cpu& cpu, Instruction const& insn, void const*) {                                         \
-    auto const source = read_operand<T>(cpu, insn, insn.operands[1]);                                 \
-    auto& target = cpu.state.gpr[insn.operands[0].reg];                                               \
-    target = alu::name<T>(cpu.state.rflags, target, source);                                          \
+#define VIREO_SCAN_HANDLER(name)                                      \
+  template <typename T>                                               \
+  void name(Cpu& cpu, Instruction const& insn, void const*) {         \
+    auto const source = read_operand<T>(cpu, insn, insn.operands[1]); \
+    auto& target = cpu.state.gpr[insn.operands[0].reg];               \
+    target = alu::name<T>(cpu.state.rflags, target, source);          \
   }
 VIREO_SCAN_HANDLER(bsf)
 VIREO_SCAN_HANDLER(bsr)
@@ -74,32 +75,32 @@ void andn(Cpu& cpu, Instruction const& insn, void const*) {
   auto const first = read_register<T>(cpu, insn.operands[1]);
   write_register<T>(cpu, insn.operands[0], alu::andn<T>(cpu.state.rflags, first, second));
 }
-#define VIREO_CONTROL_HANDLER(name)                                                                   \
-  template <typename T>                                                                               \
-  void name(Cpu& cpu, Instruction const& insn, void const*) {                                         \
-    auto const source = read_operand<T>(cpu, insn, insn.operands[1]);                                 \
-    auto const control = read_register<T>(cpu, insn.operands[2]);                                     \
-    write_register<T>(cpu, insn.operands[0], alu::name<T>(cpu.state.rflags, source, control));        \
+#define VIREO_CONTROL_HANDLER(name)                                                            \
+  template <typename T>                                                                        \
+  void name(Cpu& cpu, Instruction const& insn, void const*) {                                  \
+    auto const source = read_operand<T>(cpu, insn, insn.operands[1]);                          \
+    auto const control = read_register<T>(cpu, insn.operands[2]);                              \
+    write_register<T>(cpu, insn.operands[0], alu::name<T>(cpu.state.rflags, source, control)); \
   }
 VIREO_CONTROL_HANDLER(bextr)
 VIREO_CONTROL_HANDLER(bzhi)
 #undef VIREO_CONTROL_HANDLER
-#define VIREO_LOWEST_BIT_HANDLER(name)                                                                \
-  template <typename T>                                                                               \
-  void name(Cpu& cpu, Instruction const& insn, void const*) {                                         \
-    auto const source = read_operand<T>(cpu, insn, insn.operands[1]);                                 \
-    write_register<T>(cpu, insn.operands[0], alu::name<T>(cpu.state.rflags, source));                 \
+#define VIREO_LOWEST_BIT_HANDLER(name)                                                \
+  template <typename T>                                                               \
+  void name(Cpu& cpu, Instruction const& insn, void const*) {                         \
+    auto const source = read_operand<T>(cpu, insn, insn.operands[1]);                 \
+    write_register<T>(cpu, insn.operands[0], alu::name<T>(cpu.state.rflags, source)); \
   }
 VIREO_LOWEST_BIT_HANDLER(blsi)
 VIREO_LOWEST_BIT_HANDLER(blsmsk)
 VIREO_LOWEST_BIT_HANDLER(blsr)
 #undef VIREO_LOWEST_BIT_HANDLER
-#define VIREO_DEPOSIT_HANDLER(name)                                                                   \
-  template <typename T>                                                                               \
-  void name(Cpu& cpu, Instruction const& insn, void const*) {                                         \
-    auto const mask = read_operand<T>(cpu, insn, insn.operands[2]);                                   \
-    auto const source = read_register<T>(cpu, insn.operands[1]);                                      \
-    write_register<T>(cpu, insn.operands[0], alu::name<T>(source, mask));                             \
+#define VIREO_DEPOSIT_HANDLER(name)                                       \
+  template <typename T>                                                   \
+  void name(Cpu& cpu, Instruction const& insn, void const*) {             \
+    auto const mask = read_operand<T>(cpu, insn, insn.operands[2]);       \
+    auto const source = read_register<T>(cpu, insn.operands[1]);          \
+    write_register<T>(cpu, insn.operands[0], alu::name<T>(source, mask)); \
   }
 VIREO_DEPOSIT_HANDLER(pdep)
 VIREO_DEPOSIT_HANDLER(pext)

@@ -33,13 +33,17 @@ void jump_if_counter_is_zero(Cpu& cpu, Instruction const& insn, void const*) {
 void loop(Cpu& cpu, Instruction const& insn, void const*) {
   auto const zero = (cpu.state.rflags & x86::flag_zf) != 0;
   auto const left = counter(cpu, insn) - 1;
-  auto const more = insn.address_size == 8 ? left != 0
-                    : insn.address_size == 4 ? static_cast<u32>(left) != 0 : static_cast<u16>(left) != 0;
+  auto const more = insn.address_size == 8   ? left != 0
+                    : insn.address_size == 4 ? static_cast<u32>(left) != 0
+                                             : static_cast<u16>(left) != 0;
   auto const wanted = insn.operation == Operation::loop || zero == (insn.operation == Operation::loope);
   if (more && wanted) branch_relative(cpu, insn);  // may fault: the counter comes after
-  if (insn.address_size == 8) cpu.set_gpr<u64>(x86::rcx, left);
-  else if (insn.address_size == 4) cpu.set_gpr<u32>(x86::rcx, static_cast<u32>(left));
-  else cpu.set_gpr<u16>(x86::rcx, static_cast<u16>(left));
+  if (insn.address_size == 8)
+    cpu.set_gpr<u64>(x86::rcx, left);
+  else if (insn.address_size == 4)
+    cpu.set_gpr<u32>(x86::rcx, static_cast<u32>(left));
+  else
+    cpu.set_gpr<u16>(x86::rcx, static_cast<u16>(left));
 }
 
 u64 target_of(Cpu& cpu, Instruction const& insn) {
@@ -71,9 +75,12 @@ Lowered lower_branch(Instruction const& insn) {
   using O = Operation;
   switch (insn.operation) {
     case O::jcc:
-      return {.handler = conditional_jump(insn.opcode, std::make_integer_sequence<u8, 16>{}), .ends_block = true};
+      return {.handler = conditional_jump(insn.opcode, std::make_integer_sequence<u8, 16>{}),
+              .ends_block = true};
     case O::jcxz: return {.handler = jump_if_counter_is_zero, .ends_block = true};
-    case O::loop: case O::loope: case O::loopne: return {.handler = loop, .ends_block = true};
+    case O::loop:
+    case O::loope:
+    case O::loopne: return {.handler = loop, .ends_block = true};
     case O::jmp_near: return {.handler = jump, .ends_block = true};
     case O::call_near: return {.handler = call, .ends_block = true};
     case O::ret_near: return {.handler = return_near, .ends_block = true};

@@ -44,8 +44,10 @@ void compare_exchange(Cpu& cpu, Instruction const& insn, void const*) {
   if (target.kind == OperandKind::gpr) {  // unlike memory, a register is not written when the comparison fails
     auto const old = read_register<T>(cpu, target);
     alu::sub<T>(cpu.state.rflags, expected, old);
-    if (old == expected) write_register<T>(cpu, target, wanted);
-    else cpu.set_gpr<T>(x86::rax, old);
+    if (old == expected)
+      write_register<T>(cpu, target, wanted);
+    else
+      cpu.set_gpr<T>(x86::rax, old);
     return;
   }
   auto const old = modify_operand<T>(cpu, insn, target, insn.prefixes.lock, [=](T was, u64& rflags) {

@@ -4,8 +4,9 @@
 
 namespace vireo::engine::soft {
 
-/// The arithmetic flags as LAHF and SETO leave them in AX: the high byte is RFLAGS' low byte (SF ZF AF PF CF, bit 1 set),
-/// the low byte is OF. RFLAGS is accessed bytewise so that an instruction need not merge what it overwrites anyway.
+/// The arithmetic flags as LAHF and SETO leave them in AX: the high byte is RFLAGS' low byte (SF ZF AF PF CF,
+/// bit 1 set), the low byte is OF. RFLAGS is accessed bytewise so that an instruction need not merge what it
+/// overwrites anyway.
 using FlagWord = u16;
 
 inline u8* flag_bytes(u64& rflags) {

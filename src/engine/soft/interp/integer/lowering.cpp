@@ -7,9 +7,9 @@
 namespace vireo::engine::soft {
 
 Lowered lower_integer(x86::Instruction const& insn) {
-  constexpr Lowered (*groups[])(x86::Instruction const&) {
-    lower_move, lower_arithmetic, lower_shift, lower_bit, lower_exchange,
-    lower_stack, lower_branch, lower_string, lower_hint, lower_decimal,
+  constexpr Lowered (*groups[])(x86::Instruction const&){
+      lower_move,  lower_arithmetic, lower_shift,  lower_bit,  lower_exchange,
+      lower_stack, lower_branch,     lower_string, lower_hint, lower_decimal,
   };
   for (auto const group : groups) {
     if (auto const lowered = group(insn); lowered.handler != nullptr) return lowered;

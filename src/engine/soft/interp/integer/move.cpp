@@ -30,9 +30,12 @@ void load_address(Cpu& cpu, Instruction const& insn, void const*) {
 
 template <typename T>
 T swapped(T value) {
-  if constexpr (sizeof(T) == 2) return __builtin_bswap16(value);
-  else if constexpr (sizeof(T) == 4) return __builtin_bswap32(value);
-  else return __builtin_bswap64(value);
+  if constexpr (sizeof(T) == 2)
+    return __builtin_bswap16(value);
+  else if constexpr (sizeof(T) == 4)
+    return __builtin_bswap32(value);
+  else
+    return __builtin_bswap64(value);
 }
 template <typename T>
 void move_swapped(Cpu& cpu, Instruction const& insn, void const*) {
@@ -42,8 +45,10 @@ template <typename T>
 void swap_bytes(Cpu& cpu, Instruction const& insn, void const*) {
   auto const value = read_register<T>(cpu, insn.operands[0]);
   // SDM: undefined on 16 bits; processors give zero.
-  if constexpr (sizeof(T) == 2) write_register<T>(cpu, insn.operands[0], 0);
-  else write_register<T>(cpu, insn.operands[0], swapped(value));
+  if constexpr (sizeof(T) == 2)
+    write_register<T>(cpu, insn.operands[0], 0);
+  else
+    write_register<T>(cpu, insn.operands[0], swapped(value));
 }
 
 template <u8 condition, typename T>
@@ -105,7 +110,8 @@ Lowered lower_move(Instruction const& insn) {
   auto const size = insn.operands[0].size;
   auto const from = insn.operands[1].size;
   switch (insn.operation) {
-    case mov: case movnti: return {.handler = VIREO_BY_SIZE(size, move)};
+    case mov:
+    case movnti: return {.handler = VIREO_BY_SIZE(size, move)};
     case movzx: return {.handler = from == 1 ? extended_to<u8>(size) : extended_to<u16>(size)};
     case movsx: return {.handler = from == 1 ? extended_to<i8>(size) : extended_to<i16>(size)};
     case movsxd:
@@ -114,8 +120,14 @@ Lowered lower_move(Instruction const& insn) {
     case lea: return {.handler = VIREO_BY_WORD_SIZE(size, load_address)};
     case movbe: return {.handler = VIREO_BY_WORD_SIZE(size, move_swapped)};
     case bswap: return {.handler = VIREO_BY_WORD_SIZE(size, swap_bytes)};
-    case cmovcc: case setcc: return lower_condition(insn, std::make_integer_sequence<u8, 16>{});
-    case cbw: case cwde: case cdqe: case cwd: case cdq: case cqo: return {.handler = sign_extend_ax};
+    case cmovcc:
+    case setcc: return lower_condition(insn, std::make_integer_sequence<u8, 16>{});
+    case cbw:
+    case cwde:
+    case cdqe:
+    case cwd:
+    case cdq:
+    case cqo: return {.handler = sign_extend_ax};
     case xlat: return {.handler = translate_byte};
     case lahf: return {.handler = load_flags_into_ah};
     case sahf: return {.handler = store_ah_into_flags};

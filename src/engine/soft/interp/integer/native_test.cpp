@@ -26,8 +26,8 @@ constexpr u64 window_at{0x800000};  // the same address in the guest and here
 constexpr u64 window_bytes{0x20000};
 constexpr u64 middle{window_at + window_bytes / 2};
 
-/// Runs one instruction on this processor with all registers and the arithmetic flags given, in 64-bit mode or, by
-/// way of Linux's 32-bit code segment, in compatibility mode.
+/// Runs one instruction on this processor with all registers and the arithmetic flags given, in 64-bit mode or,
+/// by way of Linux's 32-bit code segment, in compatibility mode.
 class Native {
  public:
   struct Registers {
@@ -57,8 +57,10 @@ class Native {
     *state = registers;
     for (auto const reg : {3, 5, 12, 13, 14, 15}) push(reg);
     move(0x89, 4, offsetof(Registers, host_rsp), true);
-    if (insn.code_size == CodeSize::bits64) body64(insn);
-    else body32(insn);
+    if (insn.code_size == CodeSize::bits64)
+      body64(insn);
+    else
+      body32(insn);
     move(0x8b, 4, offsetof(Registers, host_rsp), true);
     emit({0xfc});  // cld
     for (auto const reg : {15, 14, 13, 12, 5, 3}) pop(reg);
@@ -118,8 +120,10 @@ class Native {
   void move(u8 opcode, int reg, u64 field, bool is64) {
     if (is64) emit({static_cast<u8>(0x48 | (reg >> 3) << 2)});
     emit({opcode, static_cast<u8>(5 | (reg & 7) << 3)});
-    if (is64) emit_distance(field);
-    else emit_address(4096 + field);
+    if (is64)
+      emit_distance(field);
+    else
+      emit_address(4096 + field);
   }
   void push(int reg) { emit({static_cast<u8>(0x40 | reg >> 3), static_cast<u8>(0x50 | (reg & 7))}); }
   void pop(int reg) { emit({static_cast<u8>(0x40 | reg >> 3), static_cast<u8>(0x58 | (reg & 7))}); }
@@ -132,9 +136,22 @@ class Native {
 bool runs_here(Operation operation) {
   using enum Operation;
   switch (operation) {
-    case jcc: case jcxz: case loop: case loope: case loopne: case jmp_near: case call_near: case ret_near:
-    case enter: case ud0: case ud1: case ud2: case rdrand: case rdseed: case popf: case pushf:
-      return false;
+    case jcc:
+    case jcxz:
+    case loop:
+    case loope:
+    case loopne:
+    case jmp_near:
+    case call_near:
+    case ret_near:
+    case enter:
+    case ud0:
+    case ud1:
+    case ud2:
+    case rdrand:
+    case rdseed:
+    case popf:
+    case pushf: return false;
     default: return true;
   }
 }
@@ -147,7 +164,8 @@ bool is_bit_test(Operation operation) {
   return operation == bt || operation == bts || operation == btr || operation == btc;
 }
 
-/// Rotations by immediates, where processors differ from counts in CL, and decimal arithmetic, which 64-bit hosts lack.
+/// Rotations by immediates, where processors differ from counts in CL, and decimal arithmetic, which 64-bit
+/// hosts lack.
 bool computes_undefined_flags(Instruction const& insn) {
   if (insn.map != 0) return false;
   constexpr u8 opcodes[]{0xc0, 0xc1, 0x27, 0x2f, 0x37, 0x3f, 0xd4, 0xd5};
@@ -155,8 +173,21 @@ bool computes_undefined_flags(Instruction const& insn) {
 }
 
 u64 interesting(x86::Sampler& random) {
-  constexpr u64 edges[]{0, 1, 2, 0x7f, 0x80, 0xff, 0x7fff, 0x8000, 0xffff, 0x7fffffff, 0x80000000, 0xffffffff,
-                        0x7fffffffffffffff, 0x8000000000000000, ~u64{0}};
+  constexpr u64 edges[]{0,
+                        1,
+                        2,
+                        0x7f,
+                        0x80,
+                        0xff,
+                        0x7fff,
+                        0x8000,
+                        0xffff,
+                        0x7fffffff,
+                        0x80000000,
+                        0xffffffff,
+                        0x7fffffffffffffff,
+                        0x8000000000000000,
+                        ~u64{0}};
   auto const value = random.number();
   if (random.one_in(3)) return edges[random.below(std::size(edges))];
   return random.one_in(3) ? value >> random.below(64) : value;
@@ -176,17 +207,21 @@ bool choose_registers(Instruction const& insn, x86::Sampler& random, Native::Reg
     registers.gpr[x86::rcx] = random.below(40) * (random.one_in(4) ? 40 : 1);
     return insn.address_size == (is64 ? 8 : 4) && insn.memory.segment < x86::SegmentRegister::fs;
   }
-  auto const memory = std::ranges::any_of(insn.operands, [](auto const& o) { return o.kind == OperandKind::memory; });
+  auto const memory =
+      std::ranges::any_of(insn.operands, [](auto const& o) { return o.kind == OperandKind::memory; });
   if (!memory || insn.operation == Operation::lea) return !insn.memory.rip_relative;
   auto const& m = insn.memory;
-  if (m.segment >= x86::SegmentRegister::fs || m.base == x86::no_register || m.rip_relative || m.base == x86::rsp) return false;
+  if (m.segment >= x86::SegmentRegister::fs || m.base == x86::no_register || m.rip_relative ||
+      m.base == x86::rsp)
+    return false;
   if (m.index == m.base || insn.address_size < (is64 ? 8 : 4)) return false;
   if (m.index != x86::no_register) registers.gpr[m.index] = random.below(256);
   if (insn.operation == Operation::xlat) registers.gpr[x86::rax] &= 0xff;
   auto const index = m.index != x86::no_register ? registers.gpr[m.index] * m.scale : 0;
   registers.gpr[m.base] = (middle & ~u64{4095}) + random.below(8192) - index - static_cast<u64>(m.displacement);
   if (!is64) registers.gpr[m.base] &= 0xffffffff;
-  if (insn.operation == Operation::cmpxchg16b) registers.gpr[m.base] -= (registers.gpr[m.base] + index + static_cast<u64>(m.displacement)) % 16;
+  if (insn.operation == Operation::cmpxchg16b)
+    registers.gpr[m.base] -= (registers.gpr[m.base] + index + static_cast<u64>(m.displacement)) % 16;
   if (is_bit_test(insn.operation) && insn.operands[1].kind == OperandKind::gpr) {
     auto const bit = insn.operands[1].reg;
     if (bit == m.base || bit == m.index) return false;
@@ -196,13 +231,15 @@ bool choose_registers(Instruction const& insn, x86::Sampler& random, Native::Reg
   return true;
 }
 
-std::string report(Instruction const& insn, Native::Registers const& before, Native::Registers const& native, Cpu const& cpu) {
+std::string report(Instruction const& insn, Native::Registers const& before, Native::Registers const& native,
+                   Cpu const& cpu) {
   auto text = fmt::format("{}  [", x86::disassemble(insn, code_at));
   for (auto i = 0u; i < insn.length; ++i) text += fmt::format("{:02x} ", insn.bytes[i]);
-  text += fmt::format("] length {}\nflags before {:x} native {:x} guest {:x}\n", insn.length, before.rflags, native.rflags, cpu.state.rflags);
+  text += fmt::format("] length {}\nflags before {:x} native {:x} guest {:x}\n", insn.length, before.rflags,
+                      native.rflags, cpu.state.rflags);
   for (auto i = 0u; i < 16; ++i) {
-    text += fmt::format("r{:<2} before {:016x} native {:016x} guest {:016x}{}\n", i, before.gpr[i], native.gpr[i],
-                        cpu.state.gpr[i], native.gpr[i] != cpu.state.gpr[i] ? "  <--" : "");
+    text += fmt::format("r{:<2} before {:016x} native {:016x} guest {:016x}{}\n", i, before.gpr[i],
+                        native.gpr[i], cpu.state.gpr[i], native.gpr[i] != cpu.state.gpr[i] ? "  <--" : "");
   }
   return text;
 }
@@ -216,8 +253,10 @@ void compare_with_host(CodeSize code_size) {
   auto interpreter = Interpreter{};
   auto native = Native{};
   auto random = x86::Sampler{20261122};
-  if (code_size == CodeSize::bits64) enter_flat64(cpu, machine);
-  else enter_flat32(cpu);
+  if (code_size == CodeSize::bits64)
+    enter_flat64(cpu, machine);
+  else
+    enter_flat32(cpu);
   ASSERT_TRUE(native.usable());
   auto* const window = machine.memory().host(Gpa{window_at}, window_bytes, true);
   for (auto i = u64{}; i < window_bytes; ++i) native.window()[i] = static_cast<u8>(random.number());

@@ -41,8 +41,8 @@ void write_operand(Cpu& cpu, x86::Instruction const& insn, x86::Operand const& o
   if (operand.kind == x86::OperandKind::gpr) return write_register<T>(cpu, operand, value);
   cpu.write<T>(insn.memory.segment, cpu.effective_address(insn), value);
 }
-/// Read, compute, write back; `f(T old, u64& rflags) -> T` may run several times, each time from the flags before. The
-/// flags of the last run are kept. Returns the old value.
+/// Read, compute, write back; `f(T old, u64& rflags) -> T` may run several times, each time from the flags
+/// before. The flags of the last run are kept. Returns the old value.
 template <typename T, typename F>
 T modify_operand(Cpu& cpu, x86::Instruction const& insn, x86::Operand const& operand, bool locked, F&& f) {
   if (operand.kind == x86::OperandKind::gpr) {
@@ -60,16 +60,21 @@ T modify_operand(Cpu& cpu, x86::Instruction const& insn, x86::Operand const& ope
 }
 
 /// The instance of a handler for an operand size in bytes.
-#define VIREO_BY_SIZE(size, handler)                                                                  \
-  ((size) == 1 ? ::vireo::engine::soft::Handler{handler<u8>} : (size) == 2 ? ::vireo::engine::soft::Handler{handler<u16>} \
-   : (size) == 4 ? ::vireo::engine::soft::Handler{handler<u32>} : ::vireo::engine::soft::Handler{handler<u64>})
-#define VIREO_BY_WORD_SIZE(size, handler)                                                             \
-  ((size) == 2 ? ::vireo::engine::soft::Handler{handler<u16>} : (size) == 4 ? ::vireo::engine::soft::Handler{handler<u32>} \
-                                                              : ::vireo::engine::soft::Handler{handler<u64>})
+#define VIREO_BY_SIZE(size, handler)                            \
+  ((size) == 1   ? ::vireo::engine::soft::Handler{handler<u8>}  \
+   : (size) == 2 ? ::vireo::engine::soft::Handler{handler<u16>} \
+   : (size) == 4 ? ::vireo::engine::soft::Handler{handler<u32>} \
+                 : ::vireo::engine::soft::Handler{handler<u64>})
+#define VIREO_BY_WORD_SIZE(size, handler)                       \
+  ((size) == 2   ? ::vireo::engine::soft::Handler{handler<u16>} \
+   : (size) == 4 ? ::vireo::engine::soft::Handler{handler<u32>} \
+                 : ::vireo::engine::soft::Handler{handler<u64>})
 #define VIREO_BY_WIDE_SIZE(size, handler) \
   ((size) == 4 ? ::vireo::engine::soft::Handler{handler<u32>} : ::vireo::engine::soft::Handler{handler<u64>})
 
-inline bool canonical(u64 address) { return static_cast<u64>(static_cast<i64>(address << 16) >> 16) == address; }
+inline bool canonical(u64 address) {
+  return static_cast<u64>(static_cast<i64>(address << 16) >> 16) == address;
+}
 
 /// Where a near branch goes, or #GP(0).
 inline u64 branch_target(Cpu const& cpu, u64 target, u8 operand_size) {
@@ -88,9 +93,12 @@ inline u64 stack_pointer(Cpu const& cpu) {
   return cpu.stack_address_size() == 4 ? static_cast<u32>(rsp) : static_cast<u16>(rsp);
 }
 inline void set_stack_pointer(Cpu& cpu, u64 value) {
-  if (cpu.stack_address_size() == 8) cpu.set_gpr<u64>(x86::rsp, value);
-  else if (cpu.stack_address_size() == 4) cpu.set_gpr<u32>(x86::rsp, static_cast<u32>(value));
-  else cpu.set_gpr<u16>(x86::rsp, static_cast<u16>(value));
+  if (cpu.stack_address_size() == 8)
+    cpu.set_gpr<u64>(x86::rsp, value);
+  else if (cpu.stack_address_size() == 4)
+    cpu.set_gpr<u32>(x86::rsp, static_cast<u32>(value));
+  else
+    cpu.set_gpr<u16>(x86::rsp, static_cast<u16>(value));
 }
 
 }  // namespace vireo::engine::soft

@@ -16,12 +16,12 @@ u8 shift_count(Cpu const& cpu, Instruction const& insn, u8 operand) {
   return static_cast<u8>(insn.immediate);
 }
 
-#define VIREO_SHIFT_HANDLER(name)                                                                     \
-  template <typename T>                                                                               \
-  void name(Cpu& cpu, Instruction const& insn, void const*) {                                         \
-    auto const count = shift_count(cpu, insn, 1);                                                     \
-    modify_operand<T>(cpu, insn, insn.operands[0], false,                                             \
-                      [count](T value, u64& rflags) { return alu::name<T>(rflags, value, count); });  \
+#define VIREO_SHIFT_HANDLER(name)                                                                    \
+  template <typename T>                                                                              \
+  void name(Cpu& cpu, Instruction const& insn, void const*) {                                        \
+    auto const count = shift_count(cpu, insn, 1);                                                    \
+    modify_operand<T>(cpu, insn, insn.operands[0], false,                                            \
+                      [count](T value, u64& rflags) { return alu::name<T>(rflags, value, count); }); \
   }
 VIREO_SHIFT_HANDLER(rol)
 VIREO_SHIFT_HANDLER(ror)
@@ -32,14 +32,14 @@ VIREO_SHIFT_HANDLER(shr)
 VIREO_SHIFT_HANDLER(sar)
 #undef VIREO_SHIFT_HANDLER
 
-#define VIREO_DOUBLE_SHIFT_HANDLER(name)                                                              \
-  template <typename T>                                                                               \
-  void name(Cpu& cpu, Instruction const& insn, void const*) {                                         \
-    auto const count = shift_count(cpu, insn, 2);                                                     \
-    auto const fill = read_register<T>(cpu, insn.operands[1]);                                        \
-    modify_operand<T>(cpu, insn, insn.operands[0], false, [count, fill](T value, u64& rflags) {       \
-      return alu::name<T>(rflags, value, fill, count);                                                \
-    });                                                                                               \
+#define VIREO_DOUBLE_SHIFT_HANDLER(name)                                                        \
+  template <typename T>                                                                         \
+  void name(Cpu& cpu, Instruction const& insn, void const*) {                                   \
+    auto const count = shift_count(cpu, insn, 2);                                               \
+    auto const fill = read_register<T>(cpu, insn.operands[1]);                                  \
+    modify_operand<T>(cpu, insn, insn.operands[0], false, [count, fill](T value, u64& rflags) { \
+      return alu::name<T>(rflags, value, fill, count);                                          \
+    });                                                                                         \
   }
 VIREO_DOUBLE_SHIFT_HANDLER(shld)
 VIREO_DOUBLE_SHIFT_HANDLER(shrd)

@@ -71,9 +71,12 @@ void enter(Cpu& cpu, Instruction const& insn, void const*) {
   auto const new_top = wrap(cpu, at - frame_bytes);
   cpu.probe_write(SegmentRegister::ss, new_top, sizeof(T));
   set_stack_pointer(cpu, new_top);
-  if constexpr (sizeof(T) == 2) cpu.set_gpr<u16>(x86::rbp, static_cast<u16>(frame));
-  else if (cpu.stack_address_size() == 8) cpu.set_gpr<u64>(x86::rbp, frame);
-  else cpu.set_gpr<u32>(x86::rbp, static_cast<u32>(frame));
+  if constexpr (sizeof(T) == 2)
+    cpu.set_gpr<u16>(x86::rbp, static_cast<u16>(frame));
+  else if (cpu.stack_address_size() == 8)
+    cpu.set_gpr<u64>(x86::rbp, frame);
+  else
+    cpu.set_gpr<u32>(x86::rbp, static_cast<u32>(frame));
 }
 template <typename T>
 void leave(Cpu& cpu, Instruction const&, void const*) {

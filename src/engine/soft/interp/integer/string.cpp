@@ -18,12 +18,17 @@ u64 truncate(u64 value, u8 address_size) {
   if (address_size == 8) return value;
   return address_size == 4 ? static_cast<u32>(value) : static_cast<u16>(value);
 }
-u64 index_register(Cpu const& cpu, u8 reg, u8 address_size) { return truncate(cpu.state.gpr[reg], address_size); }
+u64 index_register(Cpu const& cpu, u8 reg, u8 address_size) {
+  return truncate(cpu.state.gpr[reg], address_size);
+}
 void advance(Cpu& cpu, u8 reg, u8 address_size, u64 by) {
   auto const value = cpu.state.gpr[reg] + by;
-  if (address_size == 8) cpu.set_gpr<u64>(reg, value);
-  else if (address_size == 4) cpu.set_gpr<u32>(reg, static_cast<u32>(value));
-  else cpu.set_gpr<u16>(reg, static_cast<u16>(value));
+  if (address_size == 8)
+    cpu.set_gpr<u64>(reg, value);
+  else if (address_size == 4)
+    cpu.set_gpr<u32>(reg, static_cast<u32>(value));
+  else
+    cpu.set_gpr<u16>(reg, static_cast<u16>(value));
 }
 
 /// One end of a string instruction.
@@ -34,20 +39,23 @@ struct Side {
 Side source(Instruction const& insn) { return {insn.memory.segment, x86::rsi}; }
 constexpr Side destination{SegmentRegister::es, x86::rdi};
 
-/// With REP and a 32-bit address size, RCX and what MOVS and STOS write through lose their upper halves, even when the count
-/// is zero or the first element faults.
+/// With REP and a 32-bit address size, RCX and what MOVS and STOS write through lose their upper halves, even
+/// when the count is zero or the first element faults.
 void clear_upper_halves(Cpu& cpu, std::span<u8 const> registers) {
   for (auto const reg : registers) cpu.set_gpr<u32>(reg, cpu.gpr<u32>(reg));
 }
 
-u64 step_of(Cpu const& cpu, std::size_t size) { return cpu.state.rflags & x86::flag_df ? -u64{size} : u64{size}; }
+u64 step_of(Cpu const& cpu, std::size_t size) {
+  return cpu.state.rflags & x86::flag_df ? -u64{size} : u64{size};
+}
 
 template <typename T>
 T load(Cpu& cpu, Instruction const& insn, Side side) {
   return cpu.read<T>(side.segment, index_register(cpu, side.reg, insn.address_size));
 }
 
-/// How many elements from here lie in one page and within the segment and the address size: what may run natively.
+/// How many elements from here lie in one page and within the segment and the address size: what may run
+/// natively.
 template <typename T>
 u64 contiguous(Cpu const& cpu, Instruction const& insn, Side side) {
   auto const offset = index_register(cpu, side.reg, insn.address_size);
@@ -76,7 +84,8 @@ std::byte* plain_memory(Cpu& cpu, Instruction const& insn, Side side, u64 bytes,
   return reinterpret_cast<std::byte*>(linear + entry.addend);
 }
 bool runs_natively(Cpu const& cpu) {
-  auto const checks_alignment = cpu.cpl() == 3 && (cpu.state.rflags & x86::flag_ac) && (cpu.state.cr0 & x86::cr0_am);
+  auto const checks_alignment =
+      cpu.cpl() == 3 && (cpu.state.rflags & x86::flag_ac) && (cpu.state.cr0 & x86::cr0_am);
   return !(cpu.state.rflags & (x86::flag_df | x86::flag_tf)) && !checks_alignment && !(cpu.state.dr7 & 0xff);
 }
 void note_code_store(Cpu& cpu, std::byte const* host) {
@@ -85,8 +94,8 @@ void note_code_store(Cpu& cpu, std::byte const* host) {
   if (distance < page_size) cpu.code_written = true;
 }
 
-// SOUND: `count` elements lie in guest memory at each pointer; the host's REP moves one after the other, so overlapping
-// operands give what the guest's REP gives. DF is clear in the host by its ABI.
+// SOUND: `count` elements lie in guest memory at each pointer; the host's REP moves one after the other, so
+// overlapping operands give what the guest's REP gives. DF is clear in the host by its ABI.
 template <typename T>
 void rep_movs(std::byte* to, std::byte const* from, u64 count) {
   if constexpr (sizeof(T) == 1) asm volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(count)::"memory");
@@ -102,8 +111,8 @@ void rep_stos(std::byte* to, T value, u64 count) {
   if constexpr (sizeof(T) == 8) asm volatile("rep stosq" : "+D"(to), "+c"(count) : "a"(value) : "memory");
 }
 
-// Each group has one(): a single element, registers moved after the last thing that may fault; and many(): up to `limit`
-// elements natively, or 0 when that cannot be.
+// Each group has one(): a single element, registers moved after the last thing that may fault; and many(): up
+// to `limit` elements natively, or 0 when that cannot be.
 template <typename T>
 struct Movs {
   static constexpr bool compares{false};
@@ -116,7 +125,8 @@ struct Movs {
     advance(cpu, x86::rdi, insn.address_size, step);
   }
   static u64 many(Cpu& cpu, Instruction const& insn, u64 limit) {
-    auto const count = std::min({limit, contiguous<T>(cpu, insn, source(insn)), contiguous<T>(cpu, insn, destination)});
+    auto const count =
+        std::min({limit, contiguous<T>(cpu, insn, source(insn)), contiguous<T>(cpu, insn, destination)});
     if (count < 2) return 0;
     auto const* const from = plain_memory(cpu, insn, source(insn), count * sizeof(T), Access::read);
     auto* const to = plain_memory(cpu, insn, destination, count * sizeof(T), Access::write);

@@ -46,13 +46,13 @@ void mark_accessed(Cpu& cpu, Descriptor& descriptor) {
   descriptor.low |= u64{1} << 40;
 }
 
-Segment null_segment(u16 selector) { return {.base = 0, .limit = 0xffff, .selector = selector, .attributes = unusable}; }
+Segment null_segment(u16 selector) {
+  return {.base = 0, .limit = 0xffff, .selector = selector, .attributes = unusable};
+}
 
 Segment null_stack_segment(u16 selector, u8 cpl) {
-  return {.base = 0,
-          .limit = 0xffff,
-          .selector = selector,
-          .attributes = static_cast<u16>(unusable | cpl << 5)};
+  return {
+      .base = 0, .limit = 0xffff, .selector = selector, .attributes = static_cast<u16>(unusable | cpl << 5)};
 }
 
 Segment real_mode_segment(Cpu const& cpu, SegmentRegister which, u16 selector) {
@@ -63,7 +63,8 @@ Segment real_mode_segment(Cpu const& cpu, SegmentRegister which, u16 selector) {
     segment.limit = 0xffff;
     segment.attributes = 0xf3;
   } else {
-    segment.attributes = static_cast<u16>((segment.attributes & ~u16{unusable | 0x60}) | 0x93);  // keeps limit and size
+    segment.attributes =
+        static_cast<u16>((segment.attributes & ~u16{unusable | 0x60}) | 0x93);  // keeps limit and size
     if (which == SegmentRegister::cs) segment.attributes = static_cast<u16>(segment.attributes | 8);
   }
   return segment;
@@ -72,7 +73,8 @@ Segment real_mode_segment(Cpu const& cpu, SegmentRegister which, u16 selector) {
 Segment checked_stack_segment(Cpu& cpu, u16 selector, u8 cpl, Vector vector, u32 ext) {
   if (null_selector(selector)) raise(vector, ext);
   auto descriptor = read_descriptor(cpu, selector, vector, ext);
-  auto const right = requested_privilege(selector) == cpl && descriptor.writable_data() && descriptor.dpl() == cpl;
+  auto const right =
+      requested_privilege(selector) == cpl && descriptor.writable_data() && descriptor.dpl() == cpl;
   if (!right) raise(vector, selector_error(selector, ext));
   if (!descriptor.present()) raise(Vector::ss, selector_error(selector, ext));
   mark_accessed(cpu, descriptor);
@@ -89,8 +91,8 @@ Segment checked_segment(Cpu& cpu, SegmentRegister which, u16 selector) {
   if (null_selector(selector)) return null_segment(selector);
   auto descriptor = read_descriptor(cpu, selector);
   auto const allowed = descriptor.code_or_data() && descriptor.readable() &&
-                       (descriptor.conforming() || (requested_privilege(selector) <= descriptor.dpl() &&
-                                                    cpu.cpl() <= descriptor.dpl()));
+                       (descriptor.conforming() ||
+                        (requested_privilege(selector) <= descriptor.dpl() && cpu.cpl() <= descriptor.dpl()));
   if (!allowed) raise_gp(selector_error(selector));
   if (!descriptor.present()) raise(Vector::np, selector_error(selector));
   mark_accessed(cpu, descriptor);

@@ -6,11 +6,22 @@ namespace vireo::engine::soft {
 
 /// Types of system descriptors (SDM vol. 3, table 3-2).
 enum class SystemType : u8 {
-  tss16_available = 1, ldt = 2, tss16_busy = 3, call_gate16 = 4, task_gate = 5, interrupt_gate16 = 6, trap_gate16 = 7,
-  tss32_available = 9, tss32_busy = 11, call_gate32 = 12, interrupt_gate32 = 14, trap_gate32 = 15,
+  tss16_available = 1,
+  ldt = 2,
+  tss16_busy = 3,
+  call_gate16 = 4,
+  task_gate = 5,
+  interrupt_gate16 = 6,
+  trap_gate16 = 7,
+  tss32_available = 9,
+  tss32_busy = 11,
+  call_gate32 = 12,
+  interrupt_gate32 = 14,
+  trap_gate32 = 15,
 };
 
-/// A descriptor as it lies in the GDT, LDT or IDT (SDM vol. 3, 3.4.5 and 6.11). `high` holds the second half of 16-byte ones.
+/// A descriptor as it lies in the GDT, LDT or IDT (SDM vol. 3, 3.4.5 and 6.11). `high` holds the second half of
+/// 16-byte ones.
 struct Descriptor {
   u64 low{}, high{};
   u64 address{};  // where it was read from; 0 for none
@@ -52,7 +63,8 @@ constexpr bool canonical_address(u64 linear) {
 }
 
 /// Reads the descriptor that `selector` names. Outside the table: `vector`(selector). `wide` reads 16 bytes.
-Descriptor read_descriptor(Cpu& cpu, u16 selector, x86::Vector vector = x86::Vector::gp, u32 ext = 0, bool wide = false);
+Descriptor read_descriptor(Cpu& cpu, u16 selector, x86::Vector vector = x86::Vector::gp, u32 ext = 0,
+                           bool wide = false);
 /// The same for instructions that only ask (LAR, VERR): false when there is none.
 bool find_descriptor(Cpu& cpu, u16 selector, Descriptor& out, bool wide = false);
 
@@ -70,8 +82,8 @@ Segment null_stack_segment(u16 selector, u8 cpl);
 /// A null data segment: unusable. Keeps nothing.
 Segment null_segment(u16 selector);
 
-/// The code segment of a jump that stays at `cpl`, with RPL set to it: L and D checked against the mode, accessed bit set,
-/// present checked (#NP).
+/// The code segment of a jump that stays at `cpl`, with RPL set to it: L and D checked against the mode,
+/// accessed bit set, present checked (#NP).
 Segment code_segment(Cpu& cpu, Descriptor descriptor, u16 selector, u8 cpl, u32 ext = 0);
 /// #GP(0) unless `offset` may be RIP in `code`.
 void check_target(Cpu const& cpu, Segment const& code, u64 offset);

@@ -42,8 +42,10 @@ bool visible(Cpu& cpu, u16 selector, u16 types, u16 types_long, Descriptor& out)
 }
 
 void write_answer(Cpu& cpu, Instruction const& insn, u32 value) {
-  if (insn.operand_size == 2) cpu.set_gpr<u16>(insn.operands[0].reg, static_cast<u16>(value));
-  else cpu.set_gpr<u32>(insn.operands[0].reg, value);
+  if (insn.operand_size == 2)
+    cpu.set_gpr<u16>(insn.operands[0].reg, static_cast<u16>(value));
+  else
+    cpu.set_gpr<u32>(insn.operands[0].reg, value);
 }
 
 void load_access_rights(Cpu& cpu, Instruction const& insn, void const*) {
@@ -82,7 +84,8 @@ void adjust_privilege(Cpu& cpu, Instruction const& insn, void const*) {
   if (insn.operands[0].kind == x86::OperandKind::memory) {
     auto const offset = cpu.effective_address(insn);
     old = cpu.read<u16>(insn.memory.segment, offset);
-    if (raised(old) != old) cpu.write<u16>(insn.memory.segment, offset, raised(old));  // else nothing is written
+    if (raised(old) != old)
+      cpu.write<u16>(insn.memory.segment, offset, raised(old));  // else nothing is written
   } else {
     old = cpu.gpr<u16>(insn.operands[0].reg);
     cpu.set_gpr<u16>(insn.operands[0].reg, raised(old));
@@ -92,7 +95,7 @@ void adjust_privilege(Cpu& cpu, Instruction const& insn, void const*) {
 
 // ---- descriptor-table registers ----
 
-template <DescriptorTable VcpuState::*table>
+template <DescriptorTable VcpuState::* table>
 void store_table(Cpu& cpu, Instruction const& insn, void const*) {
   require_umip_permission(cpu);
   auto const& value = cpu.state.*table;
@@ -103,7 +106,7 @@ void store_table(Cpu& cpu, Instruction const& insn, void const*) {
   cpu.write_bytes(insn.memory.segment, cpu.effective_address(insn), &image, cpu.code64() ? 10 : 6);
 }
 
-template <DescriptorTable VcpuState::*table>
+template <DescriptorTable VcpuState::* table>
 void load_table(Cpu& cpu, Instruction const& insn, void const*) {
   require_supervisor(cpu);
   struct [[gnu::packed]] {

@@ -7,8 +7,8 @@
 #include "engine/soft/interp/system/iret.h"
 #include "engine/soft/test_machine.h"
 
-// Descriptor tables, page tables, TSSs, stacks and control registers of the fuzzer's choice; then events and far transfers.
-// Nothing but Fault may come out, and deliver_event always ends.
+// Descriptor tables, page tables, TSSs, stacks and control registers of the fuzzer's choice; then events and
+// far transfers. Nothing but Fault may come out, and deliver_event always ends.
 
 using namespace vireo;
 using namespace vireo::engine;
@@ -60,7 +60,9 @@ void choose_mode(Input& input, Cpu& cpu, TestMachine& machine) {
   state.gdtr = {.base = input.take<u16>(), .limit = input.take<u16>()};
   state.idtr = {.base = input.take<u16>(), .limit = input.take<u16>()};
   state.ldtr = {.base = input.take<u16>(), .limit = input.take<u16>(), .selector = 0x28, .attributes = 0x82};
-  state.tr = {.base = input.take<u16>(), .limit = input.take<u16>(), .selector = 0x30,
+  state.tr = {.base = input.take<u16>(),
+              .limit = input.take<u16>(),
+              .selector = 0x30,
               .attributes = static_cast<u16>(0x80 | (input.take<u8>() & 0xf))};
   state.gpr[x86::rsp] = input.take<u16>();
   state.rip = input.take<u16>();
@@ -74,14 +76,17 @@ void act(Input& input, Cpu& cpu) {
   auto const size = sizes[what >> 6];
   switch (what % 6) {
     case 0:
-      deliver_event(cpu, {.vector = input.take<u8>(), .kind = static_cast<Event::Kind>(input.take<u8>() % 6),
-                          .has_error_code = (what & 8) != 0, .error_code = input.take<u16>()});
+      deliver_event(cpu, {.vector = input.take<u8>(),
+                          .kind = static_cast<Event::Kind>(input.take<u8>() % 6),
+                          .has_error_code = (what & 8) != 0,
+                          .error_code = input.take<u16>()});
       break;
     case 1: interrupt_return(cpu, size); break;
     case 2: far_jump(cpu, input.take<u16>(), input.take<u64>(), size); break;
     case 3: far_call(cpu, input.take<u16>(), input.take<u64>(), size); break;
     case 4: far_return(cpu, input.take<u8>(), size); break;
-    default: cpu.write<u64>(static_cast<x86::SegmentRegister>(what >> 3 & 3), input.take<u32>(), input.take<u64>());
+    default:
+      cpu.write<u64>(static_cast<x86::SegmentRegister>(what >> 3 & 3), input.take<u32>(), input.take<u64>());
   }
 }
 

@@ -57,7 +57,8 @@ class EventTest : public testing::Test {
     cpu_.update_mode();
     cpu_.state.gpr[x86::rsp] = 0x7000;
   }
-  void set_gate64(u8 vector, u8 type_and_dpl, u8 stack_table = 0, u16 selector = kernel_code, u64 to = handler) {
+  void set_gate64(u8 vector, u8 type_and_dpl, u8 stack_table = 0, u16 selector = kernel_code,
+                  u64 to = handler) {
     auto const low = (to & 0xffff) | u64{selector} << 16 | u64{stack_table} << 32 | u64{type_and_dpl} << 40 |
                      (to >> 16 & 0xffff) << 48;
     machine_.store<u64>(idt + vector * 16u, low);
@@ -112,7 +113,10 @@ TEST_F(EventTest, ExceptionFromUserSwitchesToRsp0AndIretReturns) {
   set_gate64(14, 0x8e);
   machine_.store<u64>(tss + 4, 0x9000);
   cpu_.state.rflags = x86::flag_if | x86::flag_fixed;
-  deliver_event(cpu_, {.vector = 14, .kind = Event::Kind::exception, .has_error_code = true, .error_code = 6,
+  deliver_event(cpu_, {.vector = 14,
+                       .kind = Event::Kind::exception,
+                       .has_error_code = true,
+                       .error_code = 6,
                        .address = 0xdead000});
   EXPECT_EQ(cpu_.cpl(), 0);
   EXPECT_EQ(cpu_.state.cr2, 0xdead000u);
@@ -202,7 +206,8 @@ TEST_F(EventTest, UnreadableStackDuringPageFaultMakesADoubleFaultOnItsOwnStack) 
   set_gate64(8, 0x8e, 1);
   machine_.store<u64>(tss + 36, 0xa000);
   cpu_.state.gpr[x86::rsp] = 0x7000'0000'0000;
-  deliver_event(cpu_, {.vector = 14, .kind = Event::Kind::exception, .has_error_code = true, .address = 0x1000});
+  deliver_event(cpu_,
+                {.vector = 14, .kind = Event::Kind::exception, .has_error_code = true, .address = 0x1000});
   EXPECT_EQ(cpu_.state.gpr[x86::rsp], 0xa000u - 6 * 8);
   EXPECT_EQ(cpu_.state.cr2, 0x7000'0000'0000u - 8);
   EXPECT_EQ(stacked64(4), 0x7000'0000'0000u);
@@ -297,7 +302,8 @@ TEST_F(EventTest, Virtual8086ModeIsLeftByInterruptAndEnteredByIret) {
   enter_process32();
   set_gate32(0x40, 0x8e, kernel_code, 0x00400000);
   cpu_.state.rflags |= x86::flag_vm;
-  for (auto& segment : cpu_.state.segment) segment = {.base = 0x20000, .limit = 0xffff, .selector = 0x2000, .attributes = 0xf3};
+  for (auto& segment : cpu_.state.segment)
+    segment = {.base = 0x20000, .limit = 0xffff, .selector = 0x2000, .attributes = 0xf3};
   cpu_.state.gpr[x86::rsp] = 0x100;
   cpu_.update_mode();
   deliver_event(cpu_, {.vector = 0x40, .kind = Event::Kind::external});

@@ -77,7 +77,9 @@ GateTarget read_call_gate(Cpu& cpu, Descriptor gate, u16 selector) {
           .code = code,
           .selector = target,
           .offset = is_16bit ? gate.gate_offset() & 0xffff : gate.gate_offset(),
-          .size = cpu.long_mode() ? u8{8} : is_16bit ? u8{2} : u8{4}};
+          .size = cpu.long_mode() ? u8{8}
+                  : is_16bit      ? u8{2}
+                                  : u8{4}};
 }
 
 void jump_through_gate(Cpu& cpu, Descriptor const& gate, u16 selector) {
@@ -136,7 +138,8 @@ void return_in_real_mode(Cpu& cpu, u16 bytes_to_release, u8 size) {
 }  // namespace
 
 void drop_inner_segments(Cpu& cpu, u8 cpl) {
-  for (auto const which : {SegmentRegister::es, SegmentRegister::ds, SegmentRegister::fs, SegmentRegister::gs}) {
+  for (auto const which :
+       {SegmentRegister::es, SegmentRegister::ds, SegmentRegister::fs, SegmentRegister::gs}) {
     auto& segment = cpu.state.seg(which);
     auto const conforming_code = (segment.attributes & 0x1c) == 0x1c;
     if (!segment.unusable() && !conforming_code && segment.dpl() < cpl) segment = null_segment(0);
@@ -160,8 +163,8 @@ void far_jump(Cpu& cpu, u16 selector, u64 offset, u8 size) {
   }
   if (descriptor.code_or_data()) raise_gp(selector_error(selector));
   if (is_call_gate(cpu, descriptor)) return jump_through_gate(cpu, descriptor, selector);
-  auto const task = is_tss(cpu, descriptor) ||
-                    (!cpu.long_mode() && descriptor.system_type() == SystemType::task_gate);
+  auto const task =
+      is_tss(cpu, descriptor) || (!cpu.long_mode() && descriptor.system_type() == SystemType::task_gate);
   if (!task) raise_gp(selector_error(selector));
   transfer_to_task(cpu, descriptor, selector, TaskSwitch::jump);
 }
@@ -190,8 +193,8 @@ void far_call(Cpu& cpu, u16 selector, u64 offset, u8 size) {
   }
   if (descriptor.code_or_data()) raise_gp(selector_error(selector));
   if (is_call_gate(cpu, descriptor)) return call_through_gate(cpu, descriptor, selector);
-  auto const task = is_tss(cpu, descriptor) ||
-                    (!cpu.long_mode() && descriptor.system_type() == SystemType::task_gate);
+  auto const task =
+      is_tss(cpu, descriptor) || (!cpu.long_mode() && descriptor.system_type() == SystemType::task_gate);
   if (!task) raise_gp(selector_error(selector));
   transfer_to_task(cpu, descriptor, selector, TaskSwitch::call);
 }
@@ -218,8 +221,8 @@ void far_return(Cpu& cpu, u16 bytes_to_release, u8 size) {
   auto const outer_selector = static_cast<u16>(stack.pop(size));
   auto const code = code_segment(cpu, descriptor, selector, cpl);
   check_target(cpu, code, offset);
-  auto const null_allowed = cpu.long_mode() && code.long_mode() && cpl != 3 &&
-                            requested_privilege(outer_selector) == cpl;
+  auto const null_allowed =
+      cpu.long_mode() && code.long_mode() && cpl != 3 && requested_privilege(outer_selector) == cpl;
   auto const outer = null_selector(outer_selector) && null_allowed
                          ? null_stack_segment(outer_selector, cpl)
                          : checked_stack_segment(cpu, outer_selector, cpl, Vector::gp);

@@ -99,8 +99,10 @@ void deliver_long_mode(Cpu& cpu, Event const& event) {
   if (!canonical_address(gate.gate_offset())) raise_gp(ext);
 
   auto top = state.gpr[x86::rsp];
-  if (table != 0) top = inner_stack64(cpu, static_cast<u8>(table + 3), ext);
-  else if (inner) top = inner_stack64(cpu, cpl, ext);
+  if (table != 0)
+    top = inner_stack64(cpu, static_cast<u8>(table + 3), ext);
+  else if (inner)
+    top = inner_stack64(cpu, cpl, ext);
   auto const segment = inner ? null_stack_segment(cpl, cpl) : state.ss();
   auto stack = PendingStack{cpu, segment, top & ~u64{15}, cpl, true, ext};
   stack.push(state.ss().selector, 8);
@@ -137,7 +139,8 @@ std::optional<Fault> deliver_protected(Cpu& cpu, Event const& event) {
     auto const segment = checked_stack_segment(cpu, inner.selector, cpl, Vector::ts, ext);
     stack = PendingStack{cpu, segment, inner.pointer, cpl, false, selector_error(inner.selector, ext)};
     if (from_v86) {
-      for (auto const which : {SegmentRegister::gs, SegmentRegister::fs, SegmentRegister::ds, SegmentRegister::es}) {
+      for (auto const which :
+           {SegmentRegister::gs, SegmentRegister::fs, SegmentRegister::ds, SegmentRegister::es}) {
         stack.push(state.seg(which).selector, size);
       }
     }
@@ -152,7 +155,8 @@ std::optional<Fault> deliver_protected(Cpu& cpu, Event const& event) {
   if (offset > loaded.limit) raise_gp(ext);
   stack.commit();
   if (from_v86) {
-    for (auto const which : {SegmentRegister::gs, SegmentRegister::fs, SegmentRegister::ds, SegmentRegister::es}) {
+    for (auto const which :
+         {SegmentRegister::gs, SegmentRegister::fs, SegmentRegister::ds, SegmentRegister::es}) {
       state.seg(which) = null_segment(0);
     }
   }
@@ -160,7 +164,8 @@ std::optional<Fault> deliver_protected(Cpu& cpu, Event const& event) {
   return {};
 }
 
-/// The interrupt redirection bitmap: the 32 bytes below the I/O bitmap, a clear bit keeps the interrupt in the program.
+/// The interrupt redirection bitmap: the 32 bytes below the I/O bitmap, a clear bit keeps the interrupt in the
+/// program.
 bool goes_to_program(Cpu& cpu, u8 vector) {
   constexpr auto io_map_base = u64{102};
   auto const& tr = cpu.state.tr;
@@ -219,9 +224,12 @@ Combination combine(Event const& first, Vector second) {
 
 std::optional<Fault> deliver_once(Cpu& cpu, Event const& event) {
   auto fault = std::optional<Fault>{};
-  if (!(cpu.state.cr0 & x86::cr0_pe)) deliver_real_mode(cpu, event);
-  else if (cpu.long_mode()) deliver_long_mode(cpu, event);
-  else fault = deliver_protected(cpu, event);
+  if (!(cpu.state.cr0 & x86::cr0_pe))
+    deliver_real_mode(cpu, event);
+  else if (cpu.long_mode())
+    deliver_long_mode(cpu, event);
+  else
+    fault = deliver_protected(cpu, event);
   if (event.kind == Event::Kind::nmi) cpu.state.nmi_blocked = true;
   auto const debug = static_cast<Vector>(event.vector) == Vector::db && event.kind != Event::Kind::software;
   if (debug) cpu.state.dr7 &= ~dr7_general_detect;
@@ -245,7 +253,8 @@ Delivery deliver_event(Cpu& cpu, Event const& event) {
       case Combination::serial: current = exception_event(*next); break;
       case Combination::double_fault:
         if (next->vector == Vector::pf) cpu.state.cr2 = next->address;
-        current = {.vector = static_cast<u8>(Vector::df), .kind = Event::Kind::exception, .has_error_code = true};
+        current = {
+            .vector = static_cast<u8>(Vector::df), .kind = Event::Kind::exception, .has_error_code = true};
         break;
       case Combination::shutdown: return Delivery::shutdown;
     }

@@ -59,7 +59,8 @@ void return_in_real_mode(Cpu& cpu, u8 size) {
   auto mask = user_flags | x86::flag_if;
   if (!cpu.virtual8086()) mask |= x86::flag_iopl;
   if (size > 2) mask |= x86::flag_rf | x86::flag_ac | x86::flag_id;
-  auto const flags = privileged ? (state.rflags & ~mask) | (popped & mask) : virtual_interrupt_flags(cpu, popped);
+  auto const flags =
+      privileged ? (state.rflags & ~mask) | (popped & mask) : virtual_interrupt_flags(cpu, popped);
   stack.commit();
   state.cs() = code;
   state.rip = offset;
@@ -71,8 +72,8 @@ void return_to_virtual8086(Cpu& cpu, PendingStack& stack, u64 offset, u16 code_s
   auto& state = cpu.state;
   auto const pointer = stack.pop(4);
   auto selectors = std::array<u16, 6>{};
-  constexpr auto order = std::array{SegmentRegister::ss, SegmentRegister::es, SegmentRegister::ds, SegmentRegister::fs,
-                                    SegmentRegister::gs};
+  constexpr auto order = std::array{SegmentRegister::ss, SegmentRegister::es, SegmentRegister::ds,
+                                    SegmentRegister::fs, SegmentRegister::gs};
   for (auto const which : order) selectors[static_cast<u8>(which)] = static_cast<u16>(stack.pop(4));
   selectors[static_cast<u8>(SegmentRegister::cs)] = code_selector;
   if (static_cast<u32>(offset) > 0xffff) raise_gp();

@@ -1,23 +1,26 @@
+#include "engine/soft/interp/system/segment_instructions.h"
+
 #include <optional>
 
 #include "engine/soft/interp/families.h"
 #include "engine/soft/interp/system/far_transfer.h"
 #include "engine/soft/interp/system/interrupt.h"
 #include "engine/soft/interp/system/iret.h"
-#include "engine/soft/interp/system/segment_instructions.h"
 #include "engine/soft/interp/system/segment_stack.h"
 #include "engine/soft/interp/system/task.h"
 
 namespace vireo::engine::soft {
 
 using x86::Instruction;
-using x86::Operation;
 using x86::OperandKind;
+using x86::Operation;
 using x86::SegmentRegister;
 
 namespace {
 
-bool is_memory(Instruction const& insn, u8 operand) { return insn.operands[operand].kind == OperandKind::memory; }
+bool is_memory(Instruction const& insn, u8 operand) {
+  return insn.operands[operand].kind == OperandKind::memory;
+}
 
 SegmentRegister segment_operand(Instruction const& insn, u8 operand) {
   return static_cast<SegmentRegister>(insn.operands[operand].reg);
@@ -88,9 +91,12 @@ void load_far_pointer(Cpu& cpu, Instruction const& insn, void const*) {
   auto const pointer = read_far_pointer(cpu, insn);
   load_segment(cpu, which, pointer.selector);
   auto const to = insn.operands[0].reg;
-  if (insn.operand_size == 8) cpu.set_gpr<u64>(to, pointer.offset);
-  else if (insn.operand_size == 4) cpu.set_gpr<u32>(to, static_cast<u32>(pointer.offset));
-  else cpu.set_gpr<u16>(to, static_cast<u16>(pointer.offset));
+  if (insn.operand_size == 8)
+    cpu.set_gpr<u64>(to, pointer.offset);
+  else if (insn.operand_size == 4)
+    cpu.set_gpr<u32>(to, static_cast<u32>(pointer.offset));
+  else
+    cpu.set_gpr<u16>(to, static_cast<u16>(pointer.offset));
   if (which == SegmentRegister::ss) cpu.state.interrupt_shadow = true;
 }
 
@@ -143,8 +149,10 @@ u16 read_u16_operand(Cpu& cpu, Instruction const& insn, u8 operand) {
 void write_selector_operand(Cpu& cpu, Instruction const& insn, u16 selector) {
   if (is_memory(insn, 0)) return cpu.write<u16>(insn.memory.segment, cpu.effective_address(insn), selector);
   auto const to = insn.operands[0].reg;
-  if (insn.operand_size == 2) cpu.set_gpr<u16>(to, selector);
-  else cpu.set_gpr<u64>(to, selector);
+  if (insn.operand_size == 2)
+    cpu.set_gpr<u16>(to, selector);
+  else
+    cpu.set_gpr<u64>(to, selector);
 }
 
 Lowered lower_segmentation(Instruction const& insn) {

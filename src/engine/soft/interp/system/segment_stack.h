@@ -4,26 +4,40 @@
 
 namespace vireo::engine::soft {
 
-/// A stack under construction: writes go to memory, but SS and RSP of the CPU change only with commit(), so that a fault
-/// on the way leaves the state as it was. Also walks a stack that is being popped.
+/// A stack under construction: writes go to memory, but SS and RSP of the CPU change only with commit(), so
+/// that a fault on the way leaves the state as it was. Also walks a stack that is being popped.
 class PendingStack {
  public:
   /// The CPU's own stack.
   explicit PendingStack(Cpu& cpu)
-      : cpu_{&cpu}, segment_{cpu.state.ss()}, pointer_{cpu.state.gpr[x86::rsp]}, cpl_{cpu.cpl()},
-        flat_{cpu.code64()}, address_size_{cpu.stack_address_size()} {}
+      : cpu_{&cpu},
+        segment_{cpu.state.ss()},
+        pointer_{cpu.state.gpr[x86::rsp]},
+        cpl_{cpu.cpl()},
+        flat_{cpu.code64()},
+        address_size_{cpu.stack_address_size()} {}
   /// Another one, for `cpl`. `long_mode`: no limit, 64-bit pointer. Faults carry `error`.
   PendingStack(Cpu& cpu, Segment const& segment, u64 pointer, u8 cpl, bool long_mode, u32 error)
-      : cpu_{&cpu}, segment_{segment}, pointer_{pointer}, cpl_{cpl}, flat_{long_mode},
-        address_size_{long_mode ? u8{8} : segment.big() ? u8{4} : u8{2}}, error_{error} {}
+      : cpu_{&cpu},
+        segment_{segment},
+        pointer_{pointer},
+        cpl_{cpl},
+        flat_{long_mode},
+        address_size_{long_mode       ? u8{8}
+                      : segment.big() ? u8{4}
+                                      : u8{2}},
+        error_{error} {}
 
   void push(u64 value, u8 size) {
     auto const top = masked(pointer_ - size);
     auto const at = address(top, size);
     auto const implicit = cpl_ != 3;
-    if (size == 8) cpu_->write_linear<u64>(at, value, implicit);
-    else if (size == 4) cpu_->write_linear<u32>(at, static_cast<u32>(value), implicit);
-    else cpu_->write_linear<u16>(at, static_cast<u16>(value), implicit);
+    if (size == 8)
+      cpu_->write_linear<u64>(at, value, implicit);
+    else if (size == 4)
+      cpu_->write_linear<u32>(at, static_cast<u32>(value), implicit);
+    else
+      cpu_->write_linear<u16>(at, static_cast<u16>(value), implicit);
     set_pointer(top);
   }
   u64 pop(u8 size) {
@@ -45,7 +59,9 @@ class PendingStack {
 
  private:
   u64 masked(u64 pointer) const {
-    return address_size_ == 8 ? pointer : address_size_ == 4 ? static_cast<u32>(pointer) : static_cast<u16>(pointer);
+    return address_size_ == 8   ? pointer
+           : address_size_ == 4 ? static_cast<u32>(pointer)
+                                : static_cast<u16>(pointer);
   }
   void set_pointer(u64 top) { pointer_ = address_size_ == 2 ? (pointer_ & ~u64{0xffff}) | top : top; }
   u64 address(u64 offset, u8 size) const {

@@ -13,8 +13,8 @@ using x86::Vector;
 
 namespace {
 
-/// SDM vol. 3, figures 7-2 and 7-10. Offsets of fields; registers and segments are arrays in encoding order, of which the
-/// 16-bit form has ES, CS, SS, DS only.
+/// SDM vol. 3, figures 7-2 and 7-10. Offsets of fields; registers and segments are arrays in encoding order, of
+/// which the 16-bit form has ES, CS, SS, DS only.
 struct TssLayout {
   u8 width;
   u8 instruction_pointer, flags, registers, segments, segment_count, ldt;
@@ -36,8 +36,10 @@ u32 read_field(Cpu& cpu, u64 at, u8 width) {
   return width == 4 ? cpu.read_linear<u32>(at, true) : u32{cpu.read_linear<u16>(at, true)};
 }
 void write_field(Cpu& cpu, u64 at, u64 value, u8 width) {
-  if (width == 4) cpu.write_linear<u32>(at, static_cast<u32>(value), true);
-  else cpu.write_linear<u16>(at, static_cast<u16>(value), true);
+  if (width == 4)
+    cpu.write_linear<u32>(at, static_cast<u32>(value), true);
+  else
+    cpu.write_linear<u16>(at, static_cast<u16>(value), true);
 }
 
 /// What a TSS holds of a task.
@@ -103,12 +105,14 @@ void load_task_segments(Cpu& cpu, Image const& image) {
   auto const allowed = code.code() && (code.conforming() ? code.dpl() <= cpl : code.dpl() == cpl);
   if (!allowed) raise(Vector::ts, selector_error(code_selector));
   if (!code.present()) raise(Vector::np, selector_error(code_selector));
-  auto const stack = checked_stack_segment(cpu, image.segments[static_cast<u8>(SegmentRegister::ss)], cpl, Vector::ts);
+  auto const stack =
+      checked_stack_segment(cpu, image.segments[static_cast<u8>(SegmentRegister::ss)], cpl, Vector::ts);
   mark_accessed(cpu, code);
   state.cs() = code.hidden(code_selector);
   state.ss() = stack;
   cpu.update_mode();
-  for (auto const which : {SegmentRegister::ds, SegmentRegister::es, SegmentRegister::fs, SegmentRegister::gs}) {
+  for (auto const which :
+       {SegmentRegister::ds, SegmentRegister::es, SegmentRegister::fs, SegmentRegister::gs}) {
     try {
       state.seg(which) = checked_segment(cpu, which, image.segments[static_cast<u8>(which)]);
     } catch (Fault fault) {
@@ -124,7 +128,8 @@ void begin_new_task(Cpu& cpu, Image const& image, bool is_32bit, std::optional<u
   auto& state = cpu.state;
   for (auto i = u8{}; i < 6; ++i) state.segment[i] = null_segment(image.segments[i]);
   auto const virtual_mode = (image.flags & x86::flag_vm) != 0;
-  auto const cpl = virtual_mode ? u8{3} : requested_privilege(image.segments[static_cast<u8>(SegmentRegister::cs)]);
+  auto const cpl =
+      virtual_mode ? u8{3} : requested_privilege(image.segments[static_cast<u8>(SegmentRegister::cs)]);
   state.ss().attributes = static_cast<u16>(state.ss().attributes | cpl << 5);
   state.ldtr = null_segment(image.ldt);
   cpu.update_mode();
@@ -170,7 +175,8 @@ u64 inner_stack64(Cpu& cpu, u8 index, u32 ext) {
   return cpu.read_linear<u64>(tr.base + offset, true);
 }
 
-std::optional<Fault> switch_task(Cpu& cpu, u16 selector, TaskSwitch why, u32 ext, std::optional<u32> error_code) {
+std::optional<Fault> switch_task(Cpu& cpu, u16 selector, TaskSwitch why, u32 ext,
+                                 std::optional<u32> error_code) {
   auto& state = cpu.state;
   auto const refusal = why == TaskSwitch::iret ? Vector::ts : Vector::gp;
   if (null_selector(selector) || (selector & 4)) raise(refusal, selector_error(selector, ext));
@@ -222,8 +228,8 @@ std::optional<Fault> switch_task(Cpu& cpu, u16 selector, TaskSwitch why, u32 ext
   return {};
 }
 
-std::optional<Fault> switch_task_by_gate(Cpu& cpu, Descriptor const& gate, u32 gate_error, TaskSwitch why, u32 ext,
-                                         std::optional<u32> error_code) {
+std::optional<Fault> switch_task_by_gate(Cpu& cpu, Descriptor const& gate, u32 gate_error, TaskSwitch why,
+                                         u32 ext, std::optional<u32> error_code) {
   if (!gate.present()) raise(Vector::np, gate_error);
   return switch_task(cpu, gate.gate_selector(), why, ext, error_code);
 }

@@ -48,8 +48,9 @@ void run(Cpu& cpu, Instruction const& insn, Thunk const& thunk, void const* memo
   auto const counts = state.fip != before.fip;  // FIP moved: not a control instruction
   state.fip = counts ? instruction_offset(cpu, insn) : before.fip;
   auto const reports = counts && x87_exception_pending(state);
-  state.fdp = reports && has_data ? data_offset : before.fdp;  // CPUID 7.0 EBX[6]: only with an unmasked exception
-  state.fop = reports ? fop_of(insn) : before.fop;             // as processors since the Pentium 4
+  state.fdp =
+      reports && has_data ? data_offset : before.fdp;  // CPUID 7.0 EBX[6]: only with an unmasked exception
+  state.fop = reports ? fop_of(insn) : before.fop;     // as processors since the Pentium 4
 }
 
 void on_registers(Cpu& cpu, Instruction const& insn, void const* extra) {

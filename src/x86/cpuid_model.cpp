@@ -16,20 +16,35 @@ namespace {
 using F = Feature;
 
 /// What the engine provides by itself, on any host.
-constexpr std::array system_features{F::vme,        F::de,
-                                     F::pse,        F::tsc,
-                                     F::msr,        F::pae,
-                                     F::mce,        F::cx8,
-                                     F::apic,       F::sep,
-                                     F::mtrr,       F::pge,
-                                     F::mca,        F::pat,
-                                     F::pse36,      F::clflush,
-                                     F::x2apic,     F::tsc_deadline,
-                                     F::hypervisor, F::tsc_adjust,
-                                     F::spec_ctrl, F::fdp_exceptions_only,  F::arch_capabilities,
-                                     F::syscall,    F::nx,
-                                     F::pdpe1gb,    F::rdtscp,
-                                     F::lm,         F::lahf_lm};
+constexpr std::array system_features{F::vme,
+                                     F::de,
+                                     F::pse,
+                                     F::tsc,
+                                     F::msr,
+                                     F::pae,
+                                     F::mce,
+                                     F::cx8,
+                                     F::apic,
+                                     F::sep,
+                                     F::mtrr,
+                                     F::pge,
+                                     F::mca,
+                                     F::pat,
+                                     F::pse36,
+                                     F::clflush,
+                                     F::x2apic,
+                                     F::tsc_deadline,
+                                     F::hypervisor,
+                                     F::tsc_adjust,
+                                     F::spec_ctrl,
+                                     F::fdp_exceptions_only,
+                                     F::arch_capabilities,
+                                     F::syscall,
+                                     F::nx,
+                                     F::pdpe1gb,
+                                     F::rdtscp,
+                                     F::lm,
+                                     F::lahf_lm};
 constexpr std::array baseline{F::fpu, F::cmov, F::mmx, F::fxsr, F::sse, F::sse2};
 constexpr std::array v2{F::sse3, F::ssse3, F::cx16, F::sse4_1, F::sse4_2, F::popcnt};
 constexpr std::array v3{F::pclmulqdq, F::fma,  F::movbe, F::aes,  F::xsave, F::avx,      F::f16c,
@@ -62,6 +77,7 @@ class Builder {
       if (host_has(feature)) add({&feature, 1});
   }
   std::vector<CpuidModel::Leaf> leaves(std::string_view brand, u32 signature);
+  auto const& words() const { return words_; }
 
  private:
   bool has(Feature feature) const {
@@ -218,6 +234,7 @@ Result<CpuidModel> CpuidModel::create(std::string_view name, u32 vcpus) {
   auto model = CpuidModel{};
   model.name_ = *known;
   model.leaves_ = builder.leaves(brand, signature);
+  model.features_ = builder.words();
   return model;
 }
 
@@ -240,13 +257,7 @@ CpuidResult CpuidModel::lookup(u32 leaf, u32 subleaf) const {
 
 bool CpuidModel::has(Feature feature) const {
   if (feature == Feature::always) return true;
-  auto const word = feature_words[static_cast<u32>(feature) / 32];
-  auto const result = lookup(word.leaf, word.subleaf);
-  auto const value = word.reg == FeatureWord::Register::eax   ? result.eax
-                     : word.reg == FeatureWord::Register::ebx ? result.ebx
-                     : word.reg == FeatureWord::Register::ecx ? result.ecx
-                                                              : result.edx;
-  return value >> (static_cast<u32>(feature) % 32) & 1;
+  return features_[static_cast<u32>(feature) / 32] >> (static_cast<u32>(feature) % 32) & 1;
 }
 
 }  // namespace vireo::x86

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <string_view>
 #include <vector>
 
@@ -35,6 +36,7 @@ class CpuidModel {
  private:
   std::string_view name_;
   std::vector<Leaf> leaves_;
+  std::array<u32, std::size(feature_words)> features_{};  // as feature_words
 };
 
 }  // namespace vireo::x86

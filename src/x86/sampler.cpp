@@ -42,6 +42,7 @@ void Sampler::add_vex(Row const& row, CodeSize code_size, Buffer& out) {
   auto const length = row.l == VectorLength::l1 || (row.l == VectorLength::any && one_in(2)) ? 4u : 0u;
   auto const vvvv = uses_vvvv(row) ? static_cast<u32>(below(16)) << 3 : 0x78u;
   auto const inverted = code_size == CodeSize::bits64 ? static_cast<u32>(number()) & 0xe0 : 0xe0u;
+  if (uses_vsib(row) && code_size == CodeSize::bits16) out.add(0x67);  // there is no SIB otherwise
   if (row.map == 1 && !wide && one_in(2)) {
     out.add(0xc5);
     out.add((inverted & 0x80) | (code_size == CodeSize::bits64 ? vvvv : vvvv | 0x40) | length | pp);

@@ -141,7 +141,7 @@ constexpr u64 low32{0xffff'ffff};
 }  // namespace
 
 Generator::Generator(u64 seed, x86::CodeSize code_size, x86::CpuidModel const& model)
-    : random_{seed}, code_size_{code_size} {
+    : random_{seed}, code_size_{code_size}, area_{code_size == x86::CodeSize::bits16 ? 0 : scratch_base} {
   for (auto const& row : x86::table()) {
     if (!(row.modes & (1 << static_cast<unsigned>(code_size))) || left_out(row.operation) ||
         !offered(row, model))
@@ -173,7 +173,7 @@ u64 Generator::value() {
     case 5: return u64{1} << (any & 63);
     case 6: return (u64{1} << (any & 63)) - 1;
     case 7: return 0x8000'0000'0000'0000;
-    case 8: return scratch_base + any % writable_bytes;
+    case 8: return area_ + any % writable_bytes;
     case 9: return any & 1 ? 0x8000'0000 : 0x7fff'ffff;
     default: return any;
   }
@@ -260,7 +260,7 @@ Registers Generator::registers() {
   for (auto& reg : result.gpr) reg = value();
   if (!code64())
     for (auto i = 0uz; i < 16; ++i) result.gpr[i] = i < 8 ? result.gpr[i] & low32 : 0;
-  result.gpr[x86::rsp] = scratch_base + 0x800 + random_.below(256) * 8;
+  result.gpr[x86::rsp] = area_ + 0x800 + random_.below(256) * 8;
   result.rflags = x86::flag_fixed | x86::flag_if | (random_.number() & x86::arithmetic_flags);
   if (random_.one_in(8)) result.rflags |= x86::flag_df;
   result.fs_base = fs_base_ = scratch_base - 0x1'0000 + random_.below(0x100) * 16;
@@ -287,6 +287,7 @@ void Generator::emit_le(u64 number, unsigned bytes) {
 /// MOV reg, immediate. `narrow`: only the low half counts, so the rest is noise.
 void Generator::emit_mov(u8 reg, u64 number, bool narrow) {
   if (!code64()) {
+    if (code16()) emit({0x66});
     emit({0xb8u + reg});
     return emit_le(number, 4);
   }
@@ -311,14 +312,14 @@ u64 Generator::target_for(Instruction const& insn) {
   if (size == 0) size = row.operation == Operation::fxsave || row.operation == Operation::fxrstor ? 512 : 1;
   auto const alignment = u64{x86::required_alignment(insn)};
   auto offset = random_.below(writable_bytes - size + 1);
-  if (must_not_fault(insn)) return scratch_base + offset;
+  if (must_not_fault(insn)) return area_ + offset;
   // A wild 32-bit address might be one of the harness' own.
   if (!code64() && random_.one_in(50)) return 0x1000'0000 + random_.below(0x1000'0000);
   if (random_.one_in(10))
     offset = page_size * (1 + random_.below(3)) - 1 - random_.below(size + 4);  // at a page's end
   if (random_.one_in(40)) offset = writable_bytes + random_.below(0x800);
   if (!random_.one_in(16)) offset &= ~(alignment - 1);
-  return scratch_base + offset;
+  return area_ + offset;
 }
 
 /// With one register as base and index not every address can be had.
@@ -333,7 +334,7 @@ u64 Generator::distance_from_reachable(Instruction const& insn, u64 target) cons
 void Generator::place_memory(Instruction& insn, u64 target) {
   auto const& memory = insn.memory;
   auto const narrow = insn.address_size == 4;
-  if (insn.address_size == 2) return;  // out of reach
+  if (insn.address_size == 2 && !code16()) return;  // out of reach
   if (memory.segment == SegmentRegister::fs) target -= fs_base_;
   if (memory.segment == SegmentRegister::gs) target -= gs_base_;
   auto const displacement = static_cast<u64>(memory.displacement);
@@ -348,8 +349,9 @@ void Generator::place_memory(Instruction& insn, u64 target) {
       emit_mov(memory.index, index, narrow);
     }
     if (!insn.has_modrm) return patch(insn, insn.immediate_offset, target, insn.address_size);
-    auto const sib = (insn.modrm & 7) == 4 ? 1u : 0u;
-    return patch(insn, insn.modrm_offset + 1u + sib, target - index * memory.scale, 4);
+    auto const narrowest = insn.address_size == 2;
+    auto const sib = !narrowest && (insn.modrm & 7) == 4 ? 1u : 0u;
+    return patch(insn, insn.modrm_offset + 1u + sib, target - index * memory.scale, narrowest ? 2 : 4);
   }
   if (memory.index == memory.base) {
     auto const sum = target - displacement;
@@ -367,7 +369,7 @@ void Generator::prepare_string(Instruction const& insn) {
   auto const narrow = insn.address_size == 4;
   auto const place = [&] {
     auto const near_end = random_.one_in(10);
-    return scratch_base +
+    return area_ +
            (near_end ? page_size * (1 + random_.below(2)) - random_.below(80) : 0x200 + random_.below(0x1c00));
   };
   auto source = place();
@@ -380,26 +382,30 @@ void Generator::prepare_string(Instruction const& insn) {
 
 void Generator::prepare_stack(Instruction const& insn) {
   auto const place = [&] {
-    return scratch_base + 0x400 + (random_.one_in(16) ? random_.below(0x1000) : random_.below(0x200) * 8);
+    return area_ + 0x400 + (random_.one_in(16) ? random_.below(0x1000) : random_.below(0x200) * 8);
   };
   emit_mov(x86::rsp, place());
   if (insn.operation == Operation::leave || insn.operation == Operation::enter) emit_mov(x86::rbp, place());
   if (insn.operation == Operation::popf) {
-    emit({0x68});  // push
+    if (code16()) emit({0x66});
+    emit({0x68});  // push imm32
     emit_le(random_.number() & (x86::arithmetic_flags | x86::flag_df | x86::flag_id | x86::flag_if | 0x3000),
             4);
   }
   if (insn.operation == Operation::ret_near) {
+    auto const width = code16() ? insn.operand_size : 4u;
+    if (code16() && width == 4) emit({0x66});
     emit({0x68});
-    emit_le(here_ + prelude_.size() + 4 + insn.length, 4);
+    emit_le(here_ + prelude_.size() + width + insn.length, width);
   }
 }
 
 /// Indices of a gather, and its mask: from the tables, so that elements lie around the base.
 void Generator::prepare_gather(Instruction const& insn) {
   auto const load = [&](u8 reg, u64 offset) {
+    if (code16()) emit({0x67});
     emit({0xc4, reg >= 8 ? 0x61u : 0xe1u, 0x7e, 0x6f, (reg & 7u) << 3 | 4u, 0x25});  // vmovdqu ymm, [offset]
-    emit_le(scratch_base + offset, 4);
+    emit_le(area_ + offset, 4);
   };
   auto const wide_index = insn.opcode & 1;
   load(insn.memory.vector_index, (wide_index ? qword_indices : dword_indices) + random_.below(32) * 8);
@@ -409,6 +415,7 @@ void Generator::prepare_gather(Instruction const& insn) {
 /// FIP and FDP that are not canonical: some processors keep them, others extend the sign.
 void Generator::clear_upper_pointers(u64 image) {
   for (auto const offset : {12u, 20u}) {
+    if (code16()) emit({0x66, 0x67});
     emit({0xc7, 0x04, 0x25});  // mov dword [image + offset], 0
     emit_le(image + offset, 4);
     emit_le(0, 4);
@@ -419,18 +426,19 @@ void Generator::clear_upper_pointers(u64 image) {
 void Generator::aim_branch(Instruction& insn) {
   auto const& operand = insn.operands[0];
   if (operand.kind == OperandKind::relative) return patch(insn, insn.immediate_offset, 0, operand.size);
-  if (operand.kind == OperandKind::gpr && operand.size >= 4)
+  if (operand.kind == OperandKind::gpr && (operand.size >= 4 || code16()))
     emit_mov(operand.reg, here_ + prelude_.size() + mov_bytes() + insn.length);
 }
 
 /// Stores the address behind the branch where it will read its target: at a target that is not canonical,
 /// processors differ in what they have written before #GP.
 void Generator::aim_indirect_branch(Instruction& insn) {
-  auto target = scratch_base + 0x100 + random_.below(0x200);
+  auto target = area_ + 0x100 + random_.below(0x200);
   auto const& memory = insn.memory;
   if (memory.base != x86::no_register && memory.base == memory.index)
     target -= distance_from_reachable(insn, target);
   if (code64()) emit({0x48});
+  if (code16()) emit({0x66, 0x67});
   emit({0xc7, 0x04, 0x25});  // mov qword [target], imm32
   emit_le(target, 4);
   auto const immediate = prelude_.size();
@@ -472,8 +480,10 @@ bool Generator::suits(Instruction const& insn, u32 undefined_flags) const {
   auto const& list = row.family == Family::vector ? vector_ : integer_;
   auto const segment = insn.memory.segment;
   auto const unusable =
-      insn.address_size == 2 || segment >= SegmentRegister::fs || segment == SegmentRegister::cs;
+      (insn.address_size == 2 && !code16()) || segment >= SegmentRegister::fs || segment == SegmentRegister::cs;
   if (!code64() && unusable && must_not_fault(insn)) return false;
+  // Its target would be code bytes: mostly beyond the limit, and what CALL has pushed by then differs.
+  if (code16() && insn.operation == Operation::call_near && segment == SegmentRegister::cs) return false;
   return (row.flags.read & undefined_flags) == 0 && std::ranges::find(list, &row) != list.end();
 }
 
@@ -489,7 +499,7 @@ bool Generator::add_element(Program& program) {
   if (!draw(insn) || !suits(insn, undefined_before)) return false;
   auto element = Element{.start = static_cast<u32>(program.code.size())};
   prelude_.clear();
-  here_ = program.at + program.code.size();
+  here_ = program.rip() + program.code.size();
   prepare_operands(insn);
   program.code.insert(program.code.end(), prelude_.begin(), prelude_.end());
   element.instruction = static_cast<u32>(program.code.size());

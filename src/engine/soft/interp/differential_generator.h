@@ -45,8 +45,9 @@ class Generator {
   void fill_x87(ExtendedState& state);
   Registers registers();
 
-  unsigned mov_bytes() const { return code64() ? 10 : 5; }
+  unsigned mov_bytes() const { return code64() ? 10 : code16() ? 6 : 5; }
   bool code64() const { return code_size_ == x86::CodeSize::bits64; }
+  bool code16() const { return code_size_ == x86::CodeSize::bits16; }
   bool decode(std::span<u8 const> bytes, Instruction& insn) const;
 
   x86::Sampler random_;
@@ -54,6 +55,7 @@ class Generator {
   std::vector<x86::Row const*> integer_, vector_;
   std::vector<u8> prelude_;  // moves before the instruction being made
   u64 here_{};               // address of prelude_
+  u64 area_;                 // where programs address the scratch memory
   u64 fs_base_{}, gs_base_{};
 };
 

@@ -97,21 +97,30 @@ Interpreted::Guest::Guest() {
 /// Linux' user mode: the selectors that programs see. 64-bit programs have null data segments.
 void Interpreted::Guest::load(Program const& program) {
   auto const& registers = program.initial;
-  auto const code64 = program.code_size == x86::CodeSize::bits64;
   auto const flat = Segment{.base = 0, .limit = 0xffff'ffff, .selector = 0x2b, .attributes = 0xc0f3};
   auto const null = Segment{.base = 0, .limit = 0xffff'ffff, .selector = 0, .attributes = 0x100};
   auto& state = cpu.state;
   state.gpr = registers.gpr;
-  state.rip = program.at;
+  state.rip = program.rip();
   state.rflags = registers.rflags;
   state.extended = registers.extended;
   state.segment.fill(null);
-  state.cs() = {.base = 0,
-                .limit = 0xffff'ffff,
-                .selector = code64 ? u16{0x33} : u16{0x23},
-                .attributes = code64 ? u16{0xa0fb} : u16{0xc0fb}};
-  state.ss() = flat;
-  if (!code64) state.seg(x86::SegmentRegister::ds) = state.seg(x86::SegmentRegister::es) = flat;
+  auto data = flat;
+  switch (program.code_size) {
+    case x86::CodeSize::bits16:
+      state.cs() = {.base = code_base, .limit = 0xffff, .selector = 0x7, .attributes = 0xfb};
+      data = {.base = scratch_base, .limit = scratch_bytes - 1, .selector = 0xf, .attributes = 0xf3};
+      break;
+    case x86::CodeSize::bits32:
+      state.cs() = {.base = 0, .limit = 0xffff'ffff, .selector = 0x23, .attributes = 0xc0fb};
+      break;
+    case x86::CodeSize::bits64:
+      state.cs() = {.base = 0, .limit = 0xffff'ffff, .selector = 0x33, .attributes = 0xa0fb};
+      break;
+  }
+  state.ss() = data;
+  if (program.code_size != x86::CodeSize::bits64)
+    state.seg(x86::SegmentRegister::ds) = state.seg(x86::SegmentRegister::es) = data;
   state.seg(x86::SegmentRegister::fs).base = registers.fs_base;
   state.seg(x86::SegmentRegister::gs).base = registers.gs_base;
   state.activity = Activity::running;
@@ -155,7 +164,7 @@ Outcome Interpreted::run(Program const& program, Scratch& scratch) {
   registers.rflags = guest.machine.load<u64>(frame + 16);
   registers.gpr[x86::rsp] = guest.machine.load<u64>(frame + 24);
   if (result.vector == 14) result.address = state.cr2;
-  result.completed = result.vector == 13 && registers.rip == program.at + program.code.size();
+  result.completed = result.vector == 13 && registers.rip == program.rip() + program.code.size();
   if (result.completed) result.vector = 0, result.error_code = 0;
   return result;
 }

@@ -1,8 +1,11 @@
 #include "engine/soft/interp/differential_native.h"
 
+#include <asm/ldt.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <ucontext.h>
+#include <unistd.h>
 
 #include <cstddef>
 #include <cstring>
@@ -22,7 +25,8 @@ struct Context {
   std::array<u64, 16> gpr;           // 32
   u64 rflags;                        // 160
   u64 fs_base, gs_base;              // 168, 176
-  u64 in_guest;                      // 184
+  u32 in_guest;                      // 184
+  u16 stack_segment;                 // 188
   alignas(64) ExtendedState in;      // 192
   alignas(64) ExtendedState out;     // 1024
   std::array<u8, 1024> flags_stack;  // 1856..2880
@@ -31,7 +35,7 @@ struct Context {
 };
 static_assert(offsetof(Context, entry) == 24 && offsetof(Context, data_segments) == 30);
 static_assert(offsetof(Context, gpr) == 32 && offsetof(Context, rflags) == 160 &&
-              offsetof(Context, in_guest) == 184);
+              offsetof(Context, in_guest) == 184 && offsetof(Context, stack_segment) == 188);
 static_assert(offsetof(Context, in) == 192 && offsetof(Context, out) == 1024 &&
               offsetof(Context, flags_stack) == 1856);
 
@@ -43,6 +47,7 @@ Context& context() {
 constexpr std::array signals{SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP};
 std::array<struct sigaction, signals.size()> previous;
 constexpr u16 code64_selector{0x33}, code32_selector{0x23}, data_selector{0x2b};  // Linux, asm/segment.h
+constexpr u16 code16_selector{0x7}, data16_selector{0xf};                         // ours, in the LDT
 constexpr u8 hlt{0xf4};
 constexpr std::size_t signal_stack_bytes{256 * 1024};
 
@@ -80,6 +85,8 @@ vireo_differential_enter:
   movzwl 0x3345001e, %eax
   mov %eax, %ds
   mov %eax, %es
+  movzwl 0x334500bc, %eax
+  mov %eax, %ss
   mov $7, %eax
   xor %edx, %edx
   xrstor64 0x334500c0
@@ -102,7 +109,7 @@ vireo_differential_enter:
   mov 0x33450090, %r14
   mov 0x33450098, %r15
   mov 0x33450040, %rsp
-  movq $1, 0x334500b8
+  movl $1, 0x334500b8
   ljmpl *0x33450018
 
   .globl vireo_differential_resume
@@ -128,7 +135,7 @@ vireo_differential_resume:
 
   .globl vireo_differential_signal
 vireo_differential_signal:
-  cmpq $0, 0x334500b8
+  cmpl $0, 0x334500b8
   je 1f
   rdfsbase %rax
   mov %rax, 0x334500a8
@@ -167,8 +174,8 @@ extern "C" [[gnu::used]] void vireo_differential_caught(int number, siginfo_t*, 
   frame.uc_mcontext.gregs[REG_RIP] = reinterpret_cast<i64>(&vireo_differential_resume);
   frame.uc_mcontext.gregs[REG_RSP] = static_cast<i64>(shared.host_rsp);
   frame.uc_mcontext.gregs[REG_EFL] = 2;
-  auto& selectors = frame.uc_mcontext.gregs[REG_CSGSFS];  // CS in the low 16 bits
-  selectors = (selectors & ~0xffffll) | code64_selector;
+  auto& selectors = frame.uc_mcontext.gregs[REG_CSGSFS];  // CS in the lowest 16 bits, SS in the highest
+  selectors = (selectors & 0x0000'ffff'ffff'0000) | code64_selector | i64{data_selector} << 48;
 }
 
 namespace {
@@ -178,6 +185,21 @@ Result<> map_at(u64 address, u64 bytes, int protection) {
   auto* const at = mmap(reinterpret_cast<void*>(address), bytes, protection,
                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
   if (at == MAP_FAILED) return fail(Errc::unsupported, "the test's addresses are taken");
+  return {};
+}
+
+struct LocalSegment {
+  u32 entry_number{}, base_addr{}, limit{}, contents{};  // 0: data, 2: code
+};
+/// A 16-bit segment in this process' LDT.
+Result<> add_segment(LocalSegment const& segment) {
+  auto description = user_desc{};
+  description.entry_number = segment.entry_number;
+  description.base_addr = segment.base_addr;
+  description.limit = segment.limit;
+  description.contents = segment.contents & 3;
+  if (syscall(SYS_modify_ldt, 1, &description, sizeof description) != 0)
+    return fail(Errc::unsupported, "the host's kernel has no 16-bit segments");
   return {};
 }
 
@@ -209,7 +231,10 @@ ExtendedState complete(ExtendedState state) {
 
 Result<> Native::prepare() {
   static auto prepared = false;
-  if (prepared) return {};
+  if (prepared) {
+    std::memset(pointer(code_base), 0, code_bytes);  // programs may read it
+    return {};
+  }
   if (!x86::host_has(x86::Feature::fsgsbase) || !x86::host_has(x86::Feature::avx2))
     return fail(Errc::unsupported, "the host has no AVX2 or no FSGSBASE");
   TRY(map_at(code_base, code_bytes, PROT_READ | PROT_WRITE | PROT_EXEC));
@@ -218,6 +243,10 @@ Result<> Native::prepare() {
   auto const tables = operand_tables();
   std::memcpy(pointer(scratch_base + writable_bytes), tables.data(), tables.size());
   mprotect(pointer(scratch_base + writable_bytes), tables.size(), PROT_READ);
+  TRY(add_segment(
+      {.entry_number = code16_selector >> 3, .base_addr = code_base, .limit = 0xffff, .contents = 2}));
+  TRY(add_segment(
+      {.entry_number = data16_selector >> 3, .base_addr = scratch_base, .limit = scratch_bytes - 1}));
   prepared = true;
   return {};
 }
@@ -254,14 +283,26 @@ Outcome Native::run(Program const& program, Scratch& scratch) {
   shared.in = initial.extended;
   shared.in.xstate_bv = 7;
   shared.out = {};
-  auto const code64 = program.code_size == x86::CodeSize::bits64;
-  shared.entry = static_cast<u32>(program.at);
-  shared.entry_code = code64 ? code64_selector : code32_selector;
-  shared.data_segments = code64 ? 0 : data_selector;
+  shared.entry = static_cast<u32>(program.rip());
+  shared.stack_segment = data_selector;
+  switch (program.code_size) {
+    case x86::CodeSize::bits16:
+      shared.entry_code = code16_selector;
+      shared.data_segments = shared.stack_segment = data16_selector;
+      break;
+    case x86::CodeSize::bits32:
+      shared.entry_code = code32_selector;
+      shared.data_segments = data_selector;
+      break;
+    case x86::CodeSize::bits64:
+      shared.entry_code = code64_selector;
+      shared.data_segments = 0;
+      break;
+  }
   vireo_differential_enter();
   std::memcpy(scratch.data(), pointer(scratch_base), writable_bytes);
   auto result = Outcome{};
-  result.completed = shared.vector == 13 && shared.rip == program.at + program.code.size();
+  result.completed = shared.vector == 13 && shared.rip == program.rip() + program.code.size();
   if (!result.completed) {
     result.vector = static_cast<u8>(shared.vector);
     result.error_code = shared.error_code;

@@ -9,7 +9,7 @@ namespace vireo::engine::soft::differential {
 /// lives, the handlers of SIGSEGV, SIGBUS, SIGILL, SIGFPE and SIGTRAP.
 class Native {
  public:
-  static Result<> prepare();  // maps the fixed addresses, once
+  static Result<> prepare();  // maps the fixed addresses; again: clears the code
   Native();
   ~Native();
   Native(Native const&) = delete;

@@ -16,6 +16,8 @@ inline constexpr u64 code_base{0x3100'0000};
 inline constexpr u64 code_bytes{0x10'0000};
 inline constexpr u64 slot_bytes{512};
 inline constexpr u64 slots{code_bytes / slot_bytes};
+inline constexpr u64 slots16{
+    0x1'0000 / slot_bytes};  // 16-bit code runs in a segment at code_base, on data at scratch_base
 inline constexpr u64 scratch_base{0x3234'0000};  // an unmapped page before and after
 inline constexpr u64 writable_bytes{0x2000};     // two pages to read and write,
 inline constexpr u64 scratch_bytes{0x3000};      // and one to read
@@ -43,10 +45,12 @@ struct Element {                      // one generated instruction with the move
 
 struct Program {
   u64 at{};
-  x86::CodeSize code_size{x86::CodeSize::bits64};  // or bits32: compatibility mode
+  x86::CodeSize code_size{x86::CodeSize::bits64};  // others: compatibility mode
   std::vector<u8> code{};
   std::vector<Element> elements{};
   Registers initial{};
+
+  u64 rip() const { return code_size == x86::CodeSize::bits16 ? at - code_base : at; }
 };
 
 struct Outcome {
@@ -62,7 +66,7 @@ struct Tolerance {
   u32 flags{};        // undefined where the program ended
   bool x87{};         // MMX instructions enter MMX state before they fault
   bool vectors{};     // a gather that faults leaves its mask's unused part and the upper halves as it likes
-  bool which_page{};  // what of a wide access faulted first
+  bool which_page{};  // what of a wide access faulted first: which page, or the limit
 };
 Tolerance tolerance(Program const& program, Outcome const& native);
 

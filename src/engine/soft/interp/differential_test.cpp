@@ -30,7 +30,10 @@ struct Case {
 
 class Differential {
  public:
-  Differential(u64 seed, x86::CodeSize code_size) : generator_{seed, code_size, interpreted_.model()} {}
+  Differential(u64 seed, x86::CodeSize code_size)
+      : slots_{code_size == x86::CodeSize::bits16 ? slots16 : slots},
+        generator_{seed, code_size, interpreted_.model()} {}
+  u64 batch_size() const { return slots_; }
 
   /// Runs one batch of programs on both sides; the text of what differs.
   std::vector<std::string> batch(u64 count);
@@ -50,6 +53,7 @@ class Differential {
   std::string report(Case const& failed);
   std::string memory_differences(Case const& c) const;
 
+  u64 slots_;
   Interpreted interpreted_;
   Generator generator_;
   Scratch before_{};
@@ -73,7 +77,7 @@ void Differential::run(std::span<Case> cases) {
 std::vector<std::string> Differential::batch(u64 count) {
   before_ = generator_.scratch();
   auto cases = std::vector<Case>{};
-  for (auto i = u64{}; i < std::min(count, slots); ++i)
+  for (auto i = u64{}; i < std::min(count, slots_); ++i)
     cases.push_back({.program = generator_.next(code_base + i * slot_bytes)});
   run(cases);
   auto failures = std::vector<std::string>{};
@@ -180,7 +184,7 @@ void compare_with_host(x86::CodeSize code_size, u64 default_cases) {
   auto const cases = from_environment("VIREO_DIFFERENTIAL_CASES", default_cases);
   auto differential = Differential{seed, code_size};
   auto different = u64{};
-  for (auto done = u64{}; done < cases; done += slots) {
+  for (auto done = u64{}; done < cases; done += differential.batch_size()) {
     for (auto const& failure : differential.batch(cases - done)) {
       ++different;
       if (!failure.empty()) ADD_FAILURE() << "seed " << seed << "\n" << failure;
@@ -198,6 +202,11 @@ void compare_with_host(x86::CodeSize code_size, u64 default_cases) {
 TEST(Differential, LeavesWhatTheHostLeavesIn64BitMode) {
   if (auto const prepared = Native::prepare(); !prepared) GTEST_SKIP() << prepared.error().what();
   compare_with_host(x86::CodeSize::bits64, 200'000);
+}
+
+TEST(Differential, LeavesWhatTheHostLeavesIn16BitCode) {
+  if (auto const prepared = Native::prepare(); !prepared) GTEST_SKIP() << prepared.error().what();
+  compare_with_host(x86::CodeSize::bits16, 100'000);
 }
 
 TEST(Differential, LeavesWhatTheHostLeavesInCompatibilityMode) {

@@ -14,8 +14,8 @@ struct CpuidResult {
   u32 eax{}, ebx{}, ecx{}, edx{};
 };
 
-/// What CPUID answers, apart from what depends on the vCPU and its registers (APIC ids, OSXSAVE, OSPKE, XSAVE size):
-/// the engine fills those in. Made once per machine, the same for every engine.
+/// What CPUID answers, apart from what depends on the vCPU and its registers (APIC ids, OSXSAVE, OSPKE, XSAVE
+/// size): the engine fills those in. Made once per machine, the same for every engine.
 class CpuidModel {
  public:
   struct Leaf {

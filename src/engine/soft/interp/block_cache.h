@@ -17,7 +17,8 @@ struct GenericInstruction {
   x86::Instruction instruction;
 };
 
-/// One instruction, packed for its function. Registers are byte offsets into VcpuState::gpr, so that AH is one too.
+/// One instruction, packed for its function. Registers are byte offsets into VcpuState::gpr, so that AH is one
+/// too.
 struct Step {
   StepFunction function{};
   union {
@@ -37,8 +38,9 @@ struct Step {
 };
 static_assert(sizeof(Step) == 32);
 
-/// Straight-line code within one page, decoded. It keeps the bytes it was made from, and is valid while memory still holds
-/// them: stores by this vCPU, other vCPUs and devices need not be tracked. Its steps follow it in memory.
+/// Straight-line code within one page, decoded. It keeps the bytes it was made from, and is valid while memory
+/// still holds them: stores by this vCPU, other vCPUs and devices need not be tracked. Its steps follow it in
+/// memory.
 struct alignas(64) Block {
   static constexpr u32 max_steps{32};
   static constexpr u32 inline_bytes{20};
@@ -49,11 +51,11 @@ struct alignas(64) Block {
   };
 
   u64 key{};
-  Block* links[2]{};     // where it went before: candidates to be checked by their keys
-  Block* chain{};        // in the hash table
+  Block* links[2]{};  // where it went before: candidates to be checked by their keys
+  Block* chain{};     // in the hash table
   u16 byte_count{};
-  u16 step_count{};      // without the step that ends a block which no branch ends
-  u16 bytes_offset{};    // of the copied bytes, from the block's start
+  u16 step_count{};    // without the step that ends a block which no branch ends
+  u16 bytes_offset{};  // of the copied bytes, from the block's start
   Kind kind{};
   u8 first_bytes[inline_bytes]{};
 
@@ -80,8 +82,8 @@ inline bool Block::unchanged(u8 const* host) const {
   auto const* const copy = bytes();
   auto const differs = [&]<typename T>(T, u32 at) { return load_le<T>(host + at) ^ load_le<T>(copy + at); };
   auto const count = u32{byte_count};
-  // SOUND: reads lie within byte_count of either side. Another vCPU may write meanwhile: then old or new bytes are seen,
-  // as a processor that has already fetched may do (SDM vol. 3, 9.1.3).
+  // SOUND: reads lie within byte_count of either side. Another vCPU may write meanwhile: then old or new bytes
+  // are seen, as a processor that has already fetched may do (SDM vol. 3, 9.1.3).
   if (count >= 8) {
     auto difference = differs(u64{}, 0) | differs(u64{}, count - 8);
     for (auto at = 8u; at + 8 < count; at += 8) difference |= differs(u64{}, at);

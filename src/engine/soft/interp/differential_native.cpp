@@ -1,7 +1,9 @@
 #include "engine/soft/interp/differential_native.h"
 
+#include <asm/hwcap2.h>
 #include <asm/ldt.h>
 #include <signal.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <ucontext.h>
@@ -235,7 +237,8 @@ Result<> Native::prepare() {
     std::memset(pointer(code_base), 0, code_bytes);  // programs may read it
     return {};
   }
-  if (!x86::host_has(x86::Feature::fsgsbase) || !x86::host_has(x86::Feature::avx2))
+  auto const fs_base_usable = (getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE) != 0;  // the kernel has set CR4.FSGSBASE
+  if (!fs_base_usable || !x86::host_has(x86::Feature::avx2))
     return fail(Errc::unsupported, "the host has no AVX2 or no FSGSBASE");
   TRY(map_at(code_base, code_bytes, PROT_READ | PROT_WRITE | PROT_EXEC));
   TRY(map_at(scratch_base, scratch_bytes, PROT_READ | PROT_WRITE));
@@ -243,11 +246,15 @@ Result<> Native::prepare() {
   auto const tables = operand_tables();
   std::memcpy(pointer(scratch_base + writable_bytes), tables.data(), tables.size());
   mprotect(pointer(scratch_base + writable_bytes), tables.size(), PROT_READ);
+  prepared = true;
+  return {};
+}
+
+Result<> Native::prepare16() {
   TRY(add_segment(
       {.entry_number = code16_selector >> 3, .base_addr = code_base, .limit = 0xffff, .contents = 2}));
   TRY(add_segment(
       {.entry_number = data16_selector >> 3, .base_addr = scratch_base, .limit = scratch_bytes - 1}));
-  prepared = true;
   return {};
 }
 

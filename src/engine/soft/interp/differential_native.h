@@ -9,7 +9,8 @@ namespace vireo::engine::soft::differential {
 /// lives, the handlers of SIGSEGV, SIGBUS, SIGILL, SIGFPE and SIGTRAP.
 class Native {
  public:
-  static Result<> prepare();  // maps the fixed addresses; again: clears the code
+  static Result<> prepare();    // maps the fixed addresses; again: clears the code
+  static Result<> prepare16();  // makes the segments of 16-bit code
   Native();
   ~Native();
   Native(Native const&) = delete;

@@ -206,6 +206,7 @@ TEST(Differential, LeavesWhatTheHostLeavesIn64BitMode) {
 
 TEST(Differential, LeavesWhatTheHostLeavesIn16BitCode) {
   if (auto const prepared = Native::prepare(); !prepared) GTEST_SKIP() << prepared.error().what();
+  if (auto const prepared = Native::prepare16(); !prepared) GTEST_SKIP() << prepared.error().what();
   compare_with_host(x86::CodeSize::bits16, 100'000);
 }
 

@@ -32,7 +32,8 @@ void generic_next(Cpu& cpu, Step const* step, u64 rip) {
   cpu.state.rip = rip + step->end;
   auto const& generic = *step->generic;
   generic.lowered.handler(cpu, generic.instruction, generic.lowered.extra);
-  if (cpu.code_written) [[unlikely]] return;
+  if (cpu.code_written) [[unlikely]]
+    return;
   ++step;
   return step->function(cpu, step, rip);
 }
@@ -52,9 +53,19 @@ Lowered lower_failure(DecodeStatus status) {
 bool is_special(Instruction const& insn) {
   using enum Operation;
   switch (insn.operation) {
-    case jcc: case jcxz: case loop: case loope: case loopne: case jmp_near: case call_near: case ret_near:
-    case movs: case cmps: case stos: case lods: case scas:
-      return false;
+    case jcc:
+    case jcxz:
+    case loop:
+    case loope:
+    case loopne:
+    case jmp_near:
+    case call_near:
+    case ret_near:
+    case movs:
+    case cmps:
+    case stos:
+    case lods:
+    case scas: return false;
     default: return true;
   }
 }
@@ -62,9 +73,12 @@ bool is_special(Instruction const& insn) {
 }  // namespace
 
 Lowered lower(Cpu const& cpu, Instruction& insn) {
-  if (insn.operation == Operation::tzcnt && !cpu.has(Feature::bmi1)) insn.operation = Operation::bsf;
-  else if (insn.operation == Operation::lzcnt && !cpu.has(Feature::abm)) insn.operation = Operation::bsr;
-  else if (insn.operation == Operation::prefetchw) insn.operation = Operation::nop;
+  if (insn.operation == Operation::tzcnt && !cpu.has(Feature::bmi1))
+    insn.operation = Operation::bsf;
+  else if (insn.operation == Operation::lzcnt && !cpu.has(Feature::abm))
+    insn.operation = Operation::bsr;
+  else if (insn.operation == Operation::prefetchw)
+    insn.operation = Operation::nop;
   else if (auto const& row = row_of(insn); !offered(cpu, row.feature) || !offered(cpu, row.second_feature)) {
     return {.handler = undefined, .ends_block = true};
   }
@@ -149,13 +163,14 @@ void make_uncached(Cpu& cpu, u64 linear, UncachedBlock& into) {
   storage.lowered = decoded ? lower(cpu, insn) : lower_failure(status);
   block.byte_count = insn.length;
   block.step_count = 1;
-  block.kind = storage.lowered.ends_block && (!decoded || is_special(insn)) ? Block::Kind::special : Block::Kind::uncached;
+  block.kind = storage.lowered.ends_block && (!decoded || is_special(insn)) ? Block::Kind::special
+                                                                            : Block::Kind::uncached;
   std::memcpy(block.first_bytes, insn.bytes.data(), insn.length);
   block.bytes_offset = offsetof(Block, first_bytes);
   steps[0] = {.function = storage.lowered.ends_block ? generic_last : generic_next,
-                    .generic = &storage,
-                    .end = insn.length,
-                    .length = insn.length};
+              .generic = &storage,
+              .end = insn.length,
+              .length = insn.length};
   steps[1] = {.function = end_of_block, .immediate = 0, .end = insn.length};
 }
 

@@ -15,14 +15,16 @@ constexpr u32 key_mode_shift{48};
 constexpr u64 single_key{u64{1} << 63};
 
 u64 mode_key(Cpu const& cpu) {
-  auto const mode = static_cast<u64>(cpu.code_size()) | u64{cpu.protected_mode()} << 2 |
-                    u64{cpu.stack_address_size()} << 3;
+  auto const mode =
+      static_cast<u64>(cpu.code_size()) | u64{cpu.protected_mode()} << 2 | u64{cpu.stack_address_size()} << 3;
   return mode << key_mode_shift;
 }
 
-/// A step by step execution is needed: single-stepping, RF to be cleared after an instruction, breakpoints armed.
+/// A step by step execution is needed: single-stepping, RF to be cleared after an instruction, breakpoints
+/// armed.
 bool needs_care(Cpu const& cpu) {
-  return (cpu.state.rflags & (x86::flag_tf | x86::flag_rf)) || (cpu.state.dr7 & 0xff) || cpu.state.interrupt_shadow;
+  return (cpu.state.rflags & (x86::flag_tf | x86::flag_rf)) || (cpu.state.dr7 & 0xff) ||
+         cpu.state.interrupt_shadow;
 }
 
 constexpr u32 max_instruction_length{15};
@@ -45,9 +47,11 @@ std::vector<DataAccess> accesses_of(Cpu& cpu, Block const& block) {
 bool clears_single_step(Cpu const& cpu, Block const& block) {
   using enum x86::Operation;
   auto const operation = decode_again(cpu, block).operation;
-  return operation == int_ || operation == int1 || operation == int3 || operation == into || operation == syscall;
+  return operation == int_ || operation == int1 || operation == int3 || operation == into ||
+         operation == syscall;
 }
-/// An instruction breakpoint is a fault; RF in the flags that are pushed lets the handler return to the instruction.
+/// An instruction breakpoint is a fault; RF in the flags that are pushed lets the handler return to the
+/// instruction.
 void stop_at_execution(Cpu& cpu, u64 linear) {
   auto const hits = execution_breakpoints(cpu, linear);
   if (hits == 0) return;
@@ -78,7 +82,6 @@ struct Interpreter::Cache {
   u64 current_rip{};
   u8 const* found_at{};  // where look_up's block lies; null for the uncached instruction
 
-
   Block* find_crossing(Cpu& cpu, u64 linear, Cpu::CodeBytes code, u64 key);
   void keep_crossing(u64 key, u32 in_first_page);
   Block* look_up(Cpu& cpu, u64 linear, u64 mode, BlockShape shape);
@@ -91,8 +94,8 @@ struct Interpreter::Cache {
   bool deliver(Cpu& cpu, Fault const& fault);
 };
 
-/// A crossing instruction met before, if both its parts are still there. May throw the Fault of fetching the second,
-/// which is due: the first part is the same.
+/// A crossing instruction met before, if both its parts are still there. May throw the Fault of fetching the
+/// second, which is due: the first part is the same.
 Block* Interpreter::Cache::find_crossing(Cpu& cpu, u64 linear, Cpu::CodeBytes code, u64 key) {
   if (code.length >= max_instruction_length) return nullptr;
   auto& [kept_key, kept] = crossing[code.length * 8 % crossings + (key >> 12) % 8];
@@ -147,7 +150,8 @@ void Interpreter::Cache::keep_crossing(u64 key, u32 in_first_page) {
   current_rip = rip;
   block.steps()->function(cpu, block.steps(), rip);
   cpu.instructions += block.step_count;
-  if (cpu.code_written) [[unlikely]] account_for_early_end(cpu, block, rip);
+  if (cpu.code_written) [[unlikely]]
+    account_for_early_end(cpu, block, rip);
 }
 /// The block was left early, unless its last instruction wrote: a branch then stands at no step's end.
 [[gnu::noinline]] void Interpreter::Cache::account_for_early_end(Cpu& cpu, Block const& block, u64 rip) {
@@ -155,8 +159,8 @@ void Interpreter::Cache::keep_crossing(u64 key, u32 in_first_page) {
   cpu.code_written = false;
 }
 
-/// Until attention, the budget's end, or a block that may have changed what is remembered here. `plain64` is 64-bit mode
-/// without a trace.
+/// Until attention, the budget's end, or a block that may have changed what is remembered here. `plain64` is
+/// 64-bit mode without a trace.
 template <bool plain64>
 void Interpreter::Cache::run_blocks(Cpu& cpu, u32& blocks_left) {
   auto const mode = mode_key(cpu);
@@ -165,13 +169,15 @@ void Interpreter::Cache::run_blocks(Cpu& cpu, u32& blocks_left) {
   auto const base = code64 ? 0 : cpu.state.cs().base;
   auto const limit = code64 ? 0 : u64{cpu.state.cs().limit};
   auto const traces = !plain64 && (trace() & trace_blocks) != 0;
-  // The page of the last block. It stays mapped here: only a special block can flush the TLB, and that ends this loop.
+  // The page of the last block. It stays mapped here: only a special block can flush the TLB, and that ends
+  // this loop.
   constexpr auto no_page = u64{1};
   auto page = no_page;
   auto addend = u64{};
   auto* previous = blocks.none();
   for (; blocks_left > 0; --blocks_left) {
-    if (cpu.attention.load(std::memory_order_relaxed) != 0) [[unlikely]] return;
+    if (cpu.attention.load(std::memory_order_relaxed) != 0) [[unlikely]]
+      return;
     auto const rip = cpu.state.rip;
     auto const linear = code64 ? rip : static_cast<u32>(base + rip);
     if ((linear & ~(page_size - 1)) != page) [[unlikely]] {
@@ -206,7 +212,8 @@ void Interpreter::Cache::run_blocks(Cpu& cpu, u32& blocks_left) {
         --blocks_left;
         return run_one(cpu);
       }
-      if (traces) [[unlikely]] trace_block(cpu, rip, block->bytes(), *block);
+      if (traces) [[unlikely]]
+        trace_block(cpu, rip, block->bytes(), *block);
     }
     execute(cpu, *block);
     if (block->kind != Block::Kind::plain) [[unlikely]] {

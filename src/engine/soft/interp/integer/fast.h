@@ -6,9 +6,9 @@
 #include "engine/soft/interp/integer/alu.h"
 #include "x86/instruction.h"
 
-// Functions for the most frequent instructions: operands unpacked when the block was made, one function per operation,
-// size and operand form. Each ends with a call of the next step's function, which the compiler makes a jump; a build
-// without that optimization nests at most Block::max_steps deep.
+// Functions for the most frequent instructions: operands unpacked when the block was made, one function per
+// operation, size and operand form. Each ends with a call of the next step's function, which the compiler makes
+// a jump; a build without that optimization nests at most Block::max_steps deep.
 namespace vireo::engine::soft::fast {
 
 template <typename T>
@@ -20,8 +20,10 @@ template <typename T>
 [[gnu::always_inline]] inline void set(Cpu& cpu, u8 offset, T value) {
   // SOUND: as in get.
   auto* const at = reinterpret_cast<u8*>(cpu.state.gpr.data()) + offset;
-  if constexpr (sizeof(T) == 4) store_le<u64>(at, value);
-  else store_le<T>(at, value);
+  if constexpr (sizeof(T) == 4)
+    store_le<u64>(at, value);
+  else
+    store_le<T>(at, value);
 }
 
 [[gnu::always_inline]] inline void next(Cpu& cpu, Step const* step, u64 rip) {
@@ -29,11 +31,14 @@ template <typename T>
   return step->function(cpu, step, rip);
 }
 [[gnu::always_inline]] inline void next_after_store(Cpu& cpu, Step const* step, u64 rip) {
-  if (cpu.code_written) [[unlikely]] return;
+  if (cpu.code_written) [[unlikely]]
+    return;
   return next(cpu, step, rip);
 }
 /// Before anything that may fault, leave the block or look at RIP.
-[[gnu::always_inline]] inline void set_rip(Cpu& cpu, Step const* step, u64 rip) { cpu.state.rip = rip + step->end; }
+[[gnu::always_inline]] inline void set_rip(Cpu& cpu, Step const* step, u64 rip) {
+  cpu.state.rip = rip + step->end;
+}
 
 enum class Form : u8 {
   base,        // [register + displacement], 64 bits
@@ -56,46 +61,51 @@ template <Form form>
   return result + get<u64>(cpu, step->base);
 }
 
-// Memory. A function whose access hits the TLB calls nothing and so needs no stack frame; on a miss it becomes its own
-// slow variant, which knows RIP and may fault. `again` is the function's slow
-// instance, one for all forms.
-#define VIREO_LOAD(value, T, again)                                                                        \
-  T value;                                                                                                 \
-  if constexpr (slow) {                                                                                    \
-    set_rip(cpu, step, rip);                                                                               \
-    value = cpu.read<T>(step->segment, address<Form::any>(cpu, step, rip));                                \
-  } else {                                                                                                 \
-    auto const* const host = cpu.readable(step->segment, address<form>(cpu, step, rip), sizeof(T));        \
-    if (host == nullptr) [[unlikely]] return again(cpu, step, rip);                                        \
-    value = load_le<T>(host);                                                                              \
+// Memory. A function whose access hits the TLB calls nothing and so needs no stack frame; on a miss it becomes
+// its own slow variant, which knows RIP and may fault. `again` is the function's slow instance, one for all
+// forms.
+#define VIREO_LOAD(value, T, again)                                                                 \
+  T value;                                                                                          \
+  if constexpr (slow) {                                                                             \
+    set_rip(cpu, step, rip);                                                                        \
+    value = cpu.read<T>(step->segment, address<Form::any>(cpu, step, rip));                         \
+  } else {                                                                                          \
+    auto const* const host = cpu.readable(step->segment, address<form>(cpu, step, rip), sizeof(T)); \
+    if (host == nullptr) [[unlikely]]                                                               \
+      return again(cpu, step, rip);                                                                 \
+    value = load_le<T>(host);                                                                       \
   }
-#define VIREO_STORE(value, T, again)                                                                       \
-  if constexpr (slow) {                                                                                    \
-    set_rip(cpu, step, rip);                                                                               \
-    cpu.write<T>(step->segment, address<Form::any>(cpu, step, rip), value);                                \
-    return next_after_store(cpu, step, rip);                                                               \
-  } else {                                                                                                 \
-    auto* const host = cpu.writable(step->segment, address<form>(cpu, step, rip), sizeof(T));              \
-    if (host == nullptr) [[unlikely]] return again(cpu, step, rip);                                        \
-    store_le<T>(host, value);                                                                              \
-    return next(cpu, step, rip);                                                                           \
+#define VIREO_STORE(value, T, again)                                                          \
+  if constexpr (slow) {                                                                       \
+    set_rip(cpu, step, rip);                                                                  \
+    cpu.write<T>(step->segment, address<Form::any>(cpu, step, rip), value);                   \
+    return next_after_store(cpu, step, rip);                                                  \
+  } else {                                                                                    \
+    auto* const host = cpu.writable(step->segment, address<form>(cpu, step, rip), sizeof(T)); \
+    if (host == nullptr) [[unlikely]]                                                         \
+      return again(cpu, step, rip);                                                           \
+    store_le<T>(host, value);                                                                 \
+    return next(cpu, step, rip);                                                              \
   }
 /// `compute(T old) -> T`; runs once.
-#define VIREO_MODIFY(compute, T, again)                                                                    \
-  if constexpr (slow) {                                                                                    \
-    set_rip(cpu, step, rip);                                                                               \
-    cpu.modify<T>(step->segment, address<Form::any>(cpu, step, rip), false, compute);                      \
-    return next_after_store(cpu, step, rip);                                                               \
-  } else {                                                                                                 \
-    auto* const host = cpu.writable(step->segment, address<form>(cpu, step, rip), sizeof(T));              \
-    if (host == nullptr) [[unlikely]] return again(cpu, step, rip);                                        \
-    store_le<T>(host, compute(load_le<T>(host)));                                                          \
-    return next(cpu, step, rip);                                                                           \
+#define VIREO_MODIFY(compute, T, again)                                                       \
+  if constexpr (slow) {                                                                       \
+    set_rip(cpu, step, rip);                                                                  \
+    cpu.modify<T>(step->segment, address<Form::any>(cpu, step, rip), false, compute);         \
+    return next_after_store(cpu, step, rip);                                                  \
+  } else {                                                                                    \
+    auto* const host = cpu.writable(step->segment, address<form>(cpu, step, rip), sizeof(T)); \
+    if (host == nullptr) [[unlikely]]                                                         \
+      return again(cpu, step, rip);                                                           \
+    store_le<T>(host, compute(load_le<T>(host)));                                             \
+    return next(cpu, step, rip);                                                              \
   }
 
 // ---- lowering ----
 
-inline u8 register_offset(x86::Operand const& operand) { return static_cast<u8>(operand.reg * 8 + operand.high); }
+inline u8 register_offset(x86::Operand const& operand) {
+  return static_cast<u8>(operand.reg * 8 + operand.high);
+}
 
 /// Packs the memory operand and says which form it has; false when it does not fit.
 inline bool pack_memory(x86::Instruction const& insn, Step& step, Form& form) {
@@ -114,10 +124,10 @@ inline bool pack_memory(x86::Instruction const& insn, Step& step, Form& form) {
   step.base = has_base ? static_cast<u8>(memory.base * 8) : x86::no_register;
   step.index = has_index ? static_cast<u8>(memory.index * 8) : x86::no_register;
   step.scale = static_cast<u8>(memory.scale == 8 ? 3 : memory.scale == 4 ? 2 : memory.scale == 2 ? 1 : 0);
-  form = relative                                  ? Form::rip
-         : insn.address_size != 8 || !has_base     ? Form::any
-         : has_index                               ? Form::base_index
-                                                   : Form::base;
+  form = relative                              ? Form::rip
+         : insn.address_size != 8 || !has_base ? Form::any
+         : has_index                           ? Form::base_index
+                                               : Form::base;
   return true;
 }
 

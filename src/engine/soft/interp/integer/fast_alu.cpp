@@ -7,13 +7,13 @@ using x86::Instruction;
 using x86::OperandKind;
 using x86::Operation;
 
-#define VIREO_FAST_OPERATION(Name, function, writes_result)  \
-  struct Name {                                              \
-    static constexpr bool writes{writes_result};             \
-    template <typename T>                                    \
+#define VIREO_FAST_OPERATION(Name, function, writes_result)   \
+  struct Name {                                               \
+    static constexpr bool writes{writes_result};              \
+    template <typename T>                                     \
     [[gnu::always_inline]] static T apply(u64& f, T a, T b) { \
-      return alu::function<T>(f, a, b);                      \
-    }                                                        \
+      return alu::function<T>(f, a, b);                       \
+    }                                                         \
   };
 VIREO_FAST_OPERATION(Add, add, true)
 VIREO_FAST_OPERATION(Or, or_, true)
@@ -90,7 +90,8 @@ bool binary(Instruction const& insn, Step& step) {
   auto form = Form::any;
   if (insn.prefixes.lock) return false;
   if (first.kind == OperandKind::memory && second.kind == OperandKind::memory) return false;
-  if ((first.kind == OperandKind::memory || second.kind == OperandKind::memory) && !pack_memory(insn, step, form)) {
+  if ((first.kind == OperandKind::memory || second.kind == OperandKind::memory) &&
+      !pack_memory(insn, step, form)) {
     return false;
   }
   step.destination = register_offset(first);
@@ -106,18 +107,18 @@ bool binary(Instruction const& insn, Step& step) {
 
 // ---- shifts by an immediate, INC, DEC, NEG, NOT, IMUL, on registers ----
 
-#define VIREO_FAST_SHIFT(name)                                                                       \
-  template <typename T>                                                                              \
-  void name(Cpu& cpu, Step const* step, u64 rip) {                                                   \
-    auto const count = static_cast<u8>(step->immediate);                                             \
+#define VIREO_FAST_SHIFT(name)                                                                             \
+  template <typename T>                                                                                    \
+  void name(Cpu& cpu, Step const* step, u64 rip) {                                                         \
+    auto const count = static_cast<u8>(step->immediate);                                                   \
     set<T>(cpu, step->destination, alu::name<T>(cpu.state.rflags, get<T>(cpu, step->destination), count)); \
-    return next(cpu, step, rip);                                                                     \
-  }                                                                                                  \
-  template <typename T>                                                                              \
-  void name##_by_cl(Cpu& cpu, Step const* step, u64 rip) {                                           \
-    auto const count = get<u8>(cpu, x86::rcx * 8);                                                   \
+    return next(cpu, step, rip);                                                                           \
+  }                                                                                                        \
+  template <typename T>                                                                                    \
+  void name##_by_cl(Cpu& cpu, Step const* step, u64 rip) {                                                 \
+    auto const count = get<u8>(cpu, x86::rcx * 8);                                                         \
     set<T>(cpu, step->destination, alu::name<T>(cpu.state.rflags, get<T>(cpu, step->destination), count)); \
-    return next(cpu, step, rip);                                                                     \
+    return next(cpu, step, rip);                                                                           \
   }
 VIREO_FAST_SHIFT(shl)
 VIREO_FAST_SHIFT(shr)
@@ -126,24 +127,24 @@ VIREO_FAST_SHIFT(rol)
 VIREO_FAST_SHIFT(ror)
 #undef VIREO_FAST_SHIFT
 
-#define VIREO_FAST_UNARY(name, Name)                                                                 \
-  template <typename T>                                                                              \
-  void name(Cpu& cpu, Step const* step, u64 rip) {                                                   \
-    set<T>(cpu, step->destination, alu::name<T>(cpu.state.rflags, get<T>(cpu, step->destination)));  \
-    return next(cpu, step, rip);                                                                     \
-  }                                                                                                  \
-  template <typename T, Form form, bool slow = false>                                                \
-  void name##_memory(Cpu& cpu, Step const* step, u64 rip) {                                          \
-    auto const compute = [&](T value) { return alu::name<T>(cpu.state.rflags, value); };             \
-    VIREO_MODIFY(compute, T, (name##_memory<T, Form::any, true>))                                         \
-  }                                                                                                  \
-  template <typename T>                                                                              \
-  struct Name {                                                                                      \
-    template <Form form>                                                                             \
-    struct Memory {                                                                                  \
-      static constexpr StepFunction function{name##_memory<T, form>};                                \
-    };                                                                                               \
-    static StepFunction on(Form form) { return by_form<Memory>(form); }                              \
+#define VIREO_FAST_UNARY(name, Name)                                                                \
+  template <typename T>                                                                             \
+  void name(Cpu& cpu, Step const* step, u64 rip) {                                                  \
+    set<T>(cpu, step->destination, alu::name<T>(cpu.state.rflags, get<T>(cpu, step->destination))); \
+    return next(cpu, step, rip);                                                                    \
+  }                                                                                                 \
+  template <typename T, Form form, bool slow = false>                                               \
+  void name##_memory(Cpu& cpu, Step const* step, u64 rip) {                                         \
+    auto const compute = [&](T value) { return alu::name<T>(cpu.state.rflags, value); };            \
+    VIREO_MODIFY(compute, T, (name##_memory<T, Form::any, true>))                                   \
+  }                                                                                                 \
+  template <typename T>                                                                             \
+  struct Name {                                                                                     \
+    template <Form form>                                                                            \
+    struct Memory {                                                                                 \
+      static constexpr StepFunction function{name##_memory<T, form>};                               \
+    };                                                                                              \
+    static StepFunction on(Form form) { return by_form<Memory>(form); }                             \
   };
 VIREO_FAST_UNARY(inc, Inc)
 VIREO_FAST_UNARY(dec, Dec)
@@ -164,19 +165,20 @@ void imul_three(Cpu& cpu, Step const* step, u64 rip) {
   return next(cpu, step, rip);
 }
 
-#define VIREO_FAST_BIT(name, writes)                                                                 \
-  template <typename T>                                                                              \
-  void name(Cpu& cpu, Step const* step, u64 rip) {                                                   \
-    auto const result =                                                                              \
+#define VIREO_FAST_BIT(name, writes)                                                                     \
+  template <typename T>                                                                                  \
+  void name(Cpu& cpu, Step const* step, u64 rip) {                                                       \
+    auto const result =                                                                                  \
         alu::name<T>(cpu.state.rflags, get<T>(cpu, step->destination), static_cast<T>(step->immediate)); \
-    if (writes) set<T>(cpu, step->destination, result);                                              \
-    return next(cpu, step, rip);                                                                     \
-  }                                                                                                  \
-  template <typename T>                                                                              \
-  void name##_register(Cpu& cpu, Step const* step, u64 rip) {                                        \
-    auto const result = alu::name<T>(cpu.state.rflags, get<T>(cpu, step->destination), get<T>(cpu, step->source)); \
-    if (writes) set<T>(cpu, step->destination, result);                                              \
-    return next(cpu, step, rip);                                                                     \
+    if (writes) set<T>(cpu, step->destination, result);                                                  \
+    return next(cpu, step, rip);                                                                         \
+  }                                                                                                      \
+  template <typename T>                                                                                  \
+  void name##_register(Cpu& cpu, Step const* step, u64 rip) {                                            \
+    auto const result =                                                                                  \
+        alu::name<T>(cpu.state.rflags, get<T>(cpu, step->destination), get<T>(cpu, step->source));       \
+    if (writes) set<T>(cpu, step->destination, result);                                                  \
+    return next(cpu, step, rip);                                                                         \
   }
 VIREO_FAST_BIT(bt, false)
 VIREO_FAST_BIT(bts, true)
@@ -195,7 +197,10 @@ bool on_memory(Instruction const& insn, Step& step) {
   auto form = Form::any;
   if (insn.operands[0].kind != OperandKind::memory || insn.prefixes.lock || size == 2) return false;
   switch (insn.operation) {
-    case O::inc: case O::dec: case O::neg: case O::not_: break;
+    case O::inc:
+    case O::dec:
+    case O::neg:
+    case O::not_: break;
     default: return false;
   }
   if (!pack_memory(insn, step, form)) return false;
@@ -225,13 +230,18 @@ bool on_register(Instruction const& insn, Step& step) {
       step.function = three ? VIREO_FAST_4_8(imul_three) : VIREO_FAST_4_8(imul_two);
       return true;
     }
-    case O::bt: case O::bts: case O::btr: {
+    case O::bt:
+    case O::bts:
+    case O::btr: {
       auto const by_register = insn.operands[1].kind == OperandKind::gpr;
       step.source = register_offset(insn.operands[1]);
       step.immediate = insn.immediate;
-      if (insn.operation == O::bt) step.function = by_register ? VIREO_FAST_4_8(bt_register) : VIREO_FAST_4_8(bt);
-      if (insn.operation == O::bts) step.function = by_register ? VIREO_FAST_4_8(bts_register) : VIREO_FAST_4_8(bts);
-      if (insn.operation == O::btr) step.function = by_register ? VIREO_FAST_4_8(btr_register) : VIREO_FAST_4_8(btr);
+      if (insn.operation == O::bt)
+        step.function = by_register ? VIREO_FAST_4_8(bt_register) : VIREO_FAST_4_8(bt);
+      if (insn.operation == O::bts)
+        step.function = by_register ? VIREO_FAST_4_8(bts_register) : VIREO_FAST_4_8(bts);
+      if (insn.operation == O::btr)
+        step.function = by_register ? VIREO_FAST_4_8(btr_register) : VIREO_FAST_4_8(btr);
       return true;
     }
     default: break;

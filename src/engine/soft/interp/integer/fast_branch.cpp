@@ -15,7 +15,8 @@ using x86::SegmentRegister;
   raise_gp();
 }
 [[gnu::always_inline]] inline void go(Cpu& cpu, Step const* step, u64 rip, u64 target) {
-  if (!canonical(target)) [[unlikely]] return refuse(cpu, step, rip);
+  if (!canonical(target)) [[unlikely]]
+    return refuse(cpu, step, rip);
   cpu.state.rip = target;
 }
 
@@ -30,7 +31,9 @@ StepFunction conditional_jump(u8 opcode, std::integer_sequence<u8, condition...>
   return jumps[opcode & 0xf];
 }
 void jump(Cpu& cpu, Step const* step, u64 rip) { return go(cpu, step, rip, rip + step->end + step->immediate); }
-void jump_register(Cpu& cpu, Step const* step, u64 rip) { return go(cpu, step, rip, get<u64>(cpu, step->source)); }
+void jump_register(Cpu& cpu, Step const* step, u64 rip) {
+  return go(cpu, step, rip, get<u64>(cpu, step->source));
+}
 template <Form form, bool slow = false>
 void jump_memory(Cpu& cpu, Step const* step, u64 rip) {
   VIREO_LOAD(target, u64, (jump_memory<Form::any, true>))
@@ -49,7 +52,8 @@ void jump_memory(Cpu& cpu, Step const* step, u64 rip) {
 [[gnu::always_inline]] inline void call_target(Cpu& cpu, Step const* step, u64 rip, u64 target) {
   auto const top = cpu.state.gpr[x86::rsp] - 8;
   auto* const host = cpu.writable(SegmentRegister::ss, top, 8);
-  if (host == nullptr || !canonical(target)) [[unlikely]] return call_slowly(cpu, step, rip, target);
+  if (host == nullptr || !canonical(target)) [[unlikely]]
+    return call_slowly(cpu, step, rip, target);
   store_le<u64>(host, rip + step->end);
   cpu.state.gpr[x86::rsp] = top;
   cpu.state.rip = target;
@@ -75,9 +79,11 @@ void call_memory(Cpu& cpu, Step const* step, u64 rip) {
 void return_near(Cpu& cpu, Step const* step, u64 rip) {
   auto const top = cpu.state.gpr[x86::rsp];
   auto const* const host = cpu.readable(SegmentRegister::ss, top, 8);
-  if (host == nullptr) [[unlikely]] return return_slowly(cpu, step, rip);
+  if (host == nullptr) [[unlikely]]
+    return return_slowly(cpu, step, rip);
   auto const target = load_le<u64>(host);
-  if (!canonical(target)) [[unlikely]] return return_slowly(cpu, step, rip);
+  if (!canonical(target)) [[unlikely]]
+    return return_slowly(cpu, step, rip);
   cpu.state.gpr[x86::rsp] = top + 8 + step->immediate;
   cpu.state.rip = target;
 }

@@ -56,7 +56,8 @@ bool lower_plain_move(Instruction const& insn, Step& step) {
   auto const& first = insn.operands[0];
   auto const& second = insn.operands[1];
   auto form = Form::any;
-  if ((first.kind == OperandKind::memory || second.kind == OperandKind::memory) && !pack_memory(insn, step, form)) {
+  if ((first.kind == OperandKind::memory || second.kind == OperandKind::memory) &&
+      !pack_memory(insn, step, form)) {
     return false;
   }
   step.destination = register_offset(first);
@@ -179,7 +180,8 @@ void push(Cpu& cpu, Step const* step, u64 rip) {
     return next_after_store(cpu, step, rip);
   } else {
     auto* const host = cpu.writable(x86::SegmentRegister::ss, top, 8);
-    if (host == nullptr) [[unlikely]] return push<immediate, true>(cpu, step, rip);
+    if (host == nullptr) [[unlikely]]
+      return push<immediate, true>(cpu, step, rip);
     store_le<u64>(host, value);
     cpu.state.gpr[x86::rsp] = top;
     return next(cpu, step, rip);
@@ -194,7 +196,8 @@ void pop(Cpu& cpu, Step const* step, u64 rip) {
     value = cpu.read<u64>(x86::SegmentRegister::ss, top);
   } else {
     auto const* const host = cpu.readable(x86::SegmentRegister::ss, top, 8);
-    if (host == nullptr) [[unlikely]] return pop<true>(cpu, step, rip);
+    if (host == nullptr) [[unlikely]]
+      return pop<true>(cpu, step, rip);
     value = load_le<u64>(host);
   }
   cpu.state.gpr[x86::rsp] = top + 8;
@@ -207,8 +210,10 @@ bool lower_stack64(Instruction const& insn, Step& step) {
   if (operand.kind == OperandKind::memory) return false;
   step.destination = step.source = register_offset(operand);
   step.immediate = insn.immediate;
-  if (insn.operation == Operation::pop) step.function = pop<>;
-  else step.function = operand.kind == OperandKind::gpr ? StepFunction{push<false>} : StepFunction{push<true>};
+  if (insn.operation == Operation::pop)
+    step.function = pop<>;
+  else
+    step.function = operand.kind == OperandKind::gpr ? StepFunction{push<false>} : StepFunction{push<true>};
   return true;
 }
 void leave(Cpu& cpu, Step const* step, u64 rip) {
@@ -252,8 +257,10 @@ bool lower_move(Instruction const& insn, Step& step) {
     case O::lea:
       if (insn.operands[0].size == 8) return lower_load_address<u64>(insn, step);
       return insn.operands[0].size == 4 && lower_load_address<u32>(insn, step);
-    case O::setcc: case O::cmovcc: return lower_conditional(insn, step, std::make_integer_sequence<u8, 16>{});
-    case O::push: case O::pop: return lower_stack64(insn, step);
+    case O::setcc:
+    case O::cmovcc: return lower_conditional(insn, step, std::make_integer_sequence<u8, 16>{});
+    case O::push:
+    case O::pop: return lower_stack64(insn, step);
     case O::leave:
       return insn.code_size == x86::CodeSize::bits64 && insn.stack_size == 8 && always(step, leave);
     case O::nop: return always(step, nothing);

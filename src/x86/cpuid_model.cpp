@@ -56,8 +56,11 @@ constexpr std::array v3_system{
 /// What `host` adds where the host has it.
 constexpr std::array host_only{F::rdseed, F::adx, F::clflushopt, F::clwb, F::sha, F::rdpid, F::xsavec};
 
-/// Sapphire Rapids: the Intel model for which guests know the fewest errata.
-constexpr u32 intel_signature{0x000806f8};
+/// Programs choose code by family and model alone (GCC's target_clones with arch=): the one that is named must not have
+/// more instructions than the model offers. Nehalem has what x86-64-v2 has, Haswell what x86-64-v3 has; AMD's family
+/// 19h is told apart by its features.
+constexpr u32 nehalem_signature{0x000106a5};
+constexpr u32 haswell_signature{0x000306c3};
 constexpr u32 amd_signature{0x00a20f10};
 
 constexpr u32 kvm_features{1u << 0 | 1u << 1 | 1u << 3 | 1u << 5 | 1u << 6 | 1u << 7 | 1u << 9 | 1u << 11 |
@@ -78,11 +81,11 @@ class Builder {
   }
   std::vector<CpuidModel::Leaf> leaves(std::string_view brand, u32 signature);
   auto const& words() const { return words_; }
-
- private:
   bool has(Feature feature) const {
     return words_[static_cast<u32>(feature) / 32] >> (static_cast<u32>(feature) % 32) & 1;
   }
+
+ private:
   void put(u32 leaf, u32 subleaf, CpuidResult result) { leaves_.push_back({leaf, subleaf, result}); }
   void put_identity(u32 signature);
   void put_caches();
@@ -228,9 +231,9 @@ Result<CpuidModel> CpuidModel::create(std::string_view name, u32 vcpus) {
     builder.add(v3_system);
   }
   auto const brand = host ? host_brand() : fmt::format("Vireo virtual CPU ({})", name);
-  auto const signature = host                              ? host_cpuid(1).eax
-                         : host_vendor() == "GenuineIntel" ? intel_signature
-                                                           : amd_signature;
+  auto const signature = host_vendor() != "GenuineIntel" ? amd_signature
+                         : builder.has(Feature::avx2)    ? haswell_signature
+                                                         : nehalem_signature;
   auto model = CpuidModel{};
   model.name_ = *known;
   model.leaves_ = builder.leaves(brand, signature);

@@ -14,7 +14,8 @@ namespace {
 /// A port that takes one byte at a time and says when all of what is expected has come.
 class SlowPort final : public device::SerialPort {
  public:
-  SlowPort(bus::Executor& executor, std::string expected) : executor_{executor}, expected_{std::move(expected)} {}
+  SlowPort(bus::Executor& executor, std::string expected)
+      : executor_{executor}, expected_{std::move(expected)} {}
 
   u32 receive(ConstBytes bytes) override {
     received_ += static_cast<char>(bytes[0]);

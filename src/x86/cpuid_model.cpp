@@ -56,9 +56,9 @@ constexpr std::array v3_system{
 /// What `host` adds where the host has it.
 constexpr std::array host_only{F::rdseed, F::adx, F::clflushopt, F::clwb, F::sha, F::rdpid, F::xsavec};
 
-/// Programs choose code by family and model alone (GCC's target_clones with arch=): the one that is named must not have
-/// more instructions than the model offers. Nehalem has what x86-64-v2 has, Haswell what x86-64-v3 has; AMD's family
-/// 19h is told apart by its features.
+/// Programs choose code by family and model alone (GCC's target_clones with arch=): the one that is named must
+/// not have more instructions than the model offers. Nehalem has what x86-64-v2 has, Haswell what x86-64-v3
+/// has; AMD's family 19h is told apart by its features.
 constexpr u32 nehalem_signature{0x000106a5};
 constexpr u32 haswell_signature{0x000306c3};
 constexpr u32 amd_signature{0x00a20f10};

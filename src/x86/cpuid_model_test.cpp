@@ -56,7 +56,8 @@ TEST(CpuidModel, NamesNoProcessorWithMoreInstructionsThanItOffers) {
   constexpr auto nehalem = 0x106a5u, haswell = 0x306c3u, zen3_by_features = 0xa20f10u;
 
   EXPECT_THAT(CpuidModel::create("x86-64-v2", 1)->lookup(1, 0).eax, testing::AnyOf(nehalem, zen3_by_features));
-  EXPECT_THAT(CpuidModel::create("host", 1)->lookup(1, 0).eax, testing::AnyOf(nehalem, haswell, zen3_by_features));
+  EXPECT_THAT(CpuidModel::create("host", 1)->lookup(1, 0).eax,
+              testing::AnyOf(nehalem, haswell, zen3_by_features));
 }
 
 TEST(CpuidModel, RefusesUnknownNamesAndNoVcpus) {

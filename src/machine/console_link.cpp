@@ -86,9 +86,16 @@ void ConsoleLink::attach(device::SerialPort* port) {
 
 void ConsoleLink::transmit(ConstBytes bytes) {
   auto lock = std::unique_lock{mutex_};
-  drained_.wait(lock, [&] { return to_host_.size() < output_limit || closing_; });
+  drained_.wait(lock, [&] { return to_host_.size() < output_limit || abandoned_; });
+  if (to_host_.size() >= output_limit) return;
   for (auto const byte : bytes) to_host_ += static_cast<char>(byte);
   wake();
+}
+
+void ConsoleLink::abandon_output() {
+  auto const lock = std::lock_guard{mutex_};
+  abandoned_ = true;
+  drained_.notify_all();
 }
 
 void ConsoleLink::deliver() {
@@ -162,6 +169,7 @@ void ConsoleLink::read_input() {
     auto const lock = std::lock_guard{mutex_};
     to_host_ += console_help;
   } else if (request) {
+    if (request == ConsoleRequest::quit) abandon_output();
     on_request_(*request);
   }
 }

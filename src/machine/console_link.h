@@ -30,6 +30,9 @@ class ConsoleLink final : public device::SerialBackend {
 
   /// On the executor.
   void attach(device::SerialPort* port);
+  /// Any thread: from now on output that the host does not take in time is dropped, so that nothing waits for
+  /// it.
+  void abandon_output();
 
  private:
   struct Ends {
@@ -64,7 +67,7 @@ class ConsoleLink final : public device::SerialBackend {
   std::mutex mutex_;            // guards what follows
   std::condition_variable drained_;
   std::string to_guest_, to_host_;
-  bool closing_{};
+  bool closing_{}, abandoned_{};
   std::shared_ptr<bool> alive_{std::make_shared<bool>(true)};  // for posted work, on the executor
   std::thread thread_;
 };

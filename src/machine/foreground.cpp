@@ -1,12 +1,18 @@
 #include "machine/foreground.h"
 
 #include <fmt/format.h>
+#include <poll.h>
+#include <sys/eventfd.h>
 #include <sys/signalfd.h>
+#include <unistd.h>
 
 #include <array>
 #include <atomic>
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
+#include <functional>
+#include <thread>
 
 #include "host/descriptor.h"
 #include "machine/console_link.h"
@@ -21,15 +27,49 @@ int report(Error const& error, int status) {
   return status;
 }
 
-/// Ending signals as a descriptor. Blocked before any thread starts, so that all threads inherit it.
-host::Descriptor block_ending_signals() {
-  auto set = sigset_t{};
-  sigemptyset(&set);
-  for (auto const number : {SIGINT, SIGTERM, SIGHUP, SIGQUIT}) sigaddset(&set, number);
-  pthread_sigmask(SIG_BLOCK, &set, nullptr);
-  std::signal(SIGPIPE, SIG_IGN);
-  return host::Descriptor{::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK)};
-}
+/// The signals that end a machine, waited for on a thread of their own: it needs nothing that device code may
+/// hold. Made before any other thread, which all inherit the blocked signals.
+class EndingSignals {
+ public:
+  EndingSignals() {
+    auto set = sigset_t{};
+    sigemptyset(&set);
+    for (auto const number : {SIGINT, SIGTERM, SIGHUP, SIGQUIT}) sigaddset(&set, number);
+    pthread_sigmask(SIG_BLOCK, &set, nullptr);
+    std::signal(SIGPIPE, SIG_IGN);
+    signals_ = host::Descriptor{::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK)};
+    stop_ = host::Descriptor{::eventfd(0, EFD_CLOEXEC)};
+  }
+  ~EndingSignals() { stop(); }
+
+  void watch(std::function<void()> on_signal) {
+    thread_ = std::thread{[this, on_signal = std::move(on_signal)] { wait(on_signal); }};
+  }
+  void stop() {
+    if (!thread_.joinable()) return;
+    auto const one = u64{1};
+    [[maybe_unused]] auto const written = ::write(stop_.get(), &one, sizeof one);
+    thread_.join();
+  }
+  int caught() const { return caught_; }  // 0: none
+
+ private:
+  void wait(std::function<void()> const& on_signal) {
+    while (true) {
+      auto polled = std::array<pollfd, 2>{{{signals_.get(), POLLIN, 0}, {stop_.get(), POLLIN, 0}}};
+      if (::poll(polled.data(), polled.size(), -1) < 0 && errno != EINTR) return;
+      if (polled[1].revents != 0) return;
+      auto info = signalfd_siginfo{};
+      if (::read(signals_.get(), &info, sizeof info) != sizeof info) continue;
+      caught_ = static_cast<int>(info.ssi_signo);
+      on_signal();
+    }
+  }
+
+  host::Descriptor signals_, stop_;
+  std::atomic<int> caught_{0};
+  std::thread thread_;
+};
 
 void answer(Machine& machine, ConsoleRequest request) {
   switch (request) {
@@ -43,7 +83,7 @@ void answer(Machine& machine, ConsoleRequest request) {
 }  // namespace
 
 int run_foreground(MachineConfig const& config) {
-  auto const signals = block_ending_signals();
+  auto signals = EndingSignals{};
   auto machine = Machine::create(config);
   if (!machine) return report(machine.error(), exit_bad_configuration);
   auto& running = **machine;
@@ -57,20 +97,18 @@ int run_foreground(MachineConfig const& config) {
     if (!made) return report(made.error(), exit_bad_configuration);
     second_link = std::move(*made);
   }
-  auto caught = std::atomic<int>{0};
-  auto watch = running.with_executor([&] {
+  running.with_executor([&] {
     (*link)->attach(&running.console());
     if (second_link) second_link->attach(running.virtio_console());
-    return running.executor().watch(signals.get(), bus::Executor::readable, [&](u8) {
-      auto info = signalfd_siginfo{};
-      if (::read(signals.get(), &info, sizeof info) != sizeof info) return;
-      caught = static_cast<int>(info.ssi_signo);
-      running.quit();
-    });
+  });
+  signals.watch([&] {
+    (*link)->abandon_output();
+    if (second_link) second_link->abandon_output();
+    running.quit();
   });
   auto const ending = running.run();
+  signals.stop();
   running.with_executor([&] {
-    watch.reset();
     (*link)->attach(nullptr);
     if (second_link) second_link->attach(nullptr);
   });
@@ -79,7 +117,7 @@ int run_foreground(MachineConfig const& config) {
   observe::log(observe::Level::info, "machine", "{} million guest instructions executed",
                running.instructions_executed() / 1'000'000);
   if (!ending) return report(ending.error(), exit_failed);
-  if (caught != 0) return 128 + caught;
+  if (signals.caught() != 0) return 128 + signals.caught();
   return *ending == Ending::reset ? exit_guest_reset : exit_power_off;
 }
 

@@ -78,7 +78,7 @@ void Machine::wish(bool Wishes::* which) {
 void Machine::quit() { wish(&Wishes::quit); }
 void Machine::reset() { wish(&Wishes::reset); }
 void Machine::press_power_button() {
-  executor_->with([&] { devices_->press_power_button(); });
+  executor_->post([this] { devices_->press_power_button(); });
 }
 
 void Machine::request_reset(char const* reason) {

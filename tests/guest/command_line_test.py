@@ -1,8 +1,11 @@
 """What `vireo run` says and returns, on a pseudo-terminal and in a pipe."""
+import os
+import pathlib
 import signal
 import subprocess
 import tempfile
 import termios
+import time
 import unittest
 
 import guest
@@ -11,6 +14,12 @@ import guest
 def run(*arguments, **options):
     return subprocess.run([guest.VIREO, *arguments], capture_output=True, text=True, timeout=300,
                           stdin=subprocess.DEVNULL, env=guest.environment(), **options)
+
+
+def process_seconds(pid):
+    """Processor time that a process has used."""
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 class CommandLine(unittest.TestCase):
@@ -73,6 +82,20 @@ class CommandLine(unittest.TestCase):
             console.expect("VIREO-INIT-OK")
             console.send("\x1dr")
             self.assertEqual(console.wait(), 3)
+
+    def test_a_reader_that_stands_still_does_not_keep_the_machine_from_ending(self):
+        process = subprocess.Popen(
+            [guest.VIREO, "run", "--kernel", guest.kernel("cloud"), "--initrd", guest.INITRAMFS, "--net", "none",
+             "--append", "console=ttyS0 vireo.run=yes,abcdefghijklmnopqrstuvwxyz"], stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE)
+        self.addCleanup(process.stdout.close)
+        self.addCleanup(process.kill)
+        before = -1
+        while (now := process_seconds(process.pid)) == 0 or now > before + 0.05:  # until the guest is stalled
+            before = now
+            time.sleep(2)
+        process.send_signal(signal.SIGTERM)
+        self.assertEqual(process.wait(60), 128 + signal.SIGTERM)
 
 
 if __name__ == "__main__":

@@ -237,6 +237,9 @@ Result<> Native::prepare() {
     std::memset(pointer(code_base), 0, code_bytes);  // programs may read it
     return {};
   }
+#ifdef __SANITIZE_ADDRESS__
+  return fail(Errc::unsupported, "AddressSanitizer maps its shadow where programs expect nothing");
+#endif
   auto const fs_base_usable = (getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE) != 0;  // the kernel has set CR4.FSGSBASE
   if (!fs_base_usable || !x86::host_has(x86::Feature::avx2))
     return fail(Errc::unsupported, "the host has no AVX2 or no FSGSBASE");

@@ -164,6 +164,8 @@ std::vector<std::vector<u8>> regressions() {
       {0x48, 0xbf, 0, 0, 0, 0, 1, 0, 0, 0, 0x48, 0xb9, 7, 0, 0, 0, 1, 0, 0, 0, 0x67, 0xf2, 0xab},
       // mov rbp, 1 << 63; fxsave [rbp+1]: #SS, misaligned as it is
       {0x48, 0xbd, 0, 0, 0, 0, 0, 0, 0, 0x80, 0x0f, 0xae, 0x45, 1},
+      // mov rbp, 1 << 63; cmpxchg16b [rbp+1]: #GP for its alignment, before #SS
+      {0x48, 0xbd, 0, 0, 0, 0, 0, 0, 0, 0x80, 0x48, 0x0f, 0xc7, 0x4d, 1},
       // fninit; push 0x37e; fldcw [rsp] unmasks #IA; fistp [0] with an empty stack: no store, so no #PF
       {0xdb, 0xe3, 0x68, 0x7e, 0x03, 0, 0, 0xd9, 0x2c, 0x24, 0xdb, 0x1c, 0x25, 0, 0, 0, 0},
       // fninit; fld1; cvtpi2ps xmm0, [rsp]: stays out of MMX state

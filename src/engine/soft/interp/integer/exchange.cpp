@@ -68,7 +68,10 @@ void compare_exchange_pair(Cpu& cpu, Instruction const& insn, void const*) {
   auto const wanted = pair(x86::rcx, x86::rbx);
   auto const offset = cpu.effective_address(insn);
   if constexpr (sizeof(Whole) == 16) {
-    if (cpu.linear(insn.memory.segment, offset, sizeof(Whole), Access::write) % 16 != 0) raise_gp();
+    // 64-bit code only, where but FS and GS have base 0. The processor looks at alignment before anything else.
+    auto const has_base = insn.memory.segment >= x86::SegmentRegister::fs;
+    auto const base = has_base ? cpu.state.seg(insn.memory.segment).base : 0;
+    if ((base + offset) % 16 != 0) raise_gp();
   }
   auto const old = cpu.modify<Whole>(insn.memory.segment, offset, insn.prefixes.lock,
                                      [=](Whole was) { return was == expected ? wanted : was; });

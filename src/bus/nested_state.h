@@ -1,24 +1,34 @@
 #pragma once
 
+#include <cstring>
+
 #include "state/saved.h"
 
 namespace vireo::bus {
 
-/// Puts a part's saved state (a PCI function's configuration space, say) into its owner's, at ids from `base`.
-inline void embed_state(state::Saved& owner, u32 base, state::Saved const& part) {
-  for (auto const& [id, bytes] : part.fields) owner.fields[base + id] = bytes;
+/// Puts `inner` into `outer`: its schema as field `base`, its fields from `base` + 1. `inner` has ids below
+/// 999.
+inline void nest(state::Saved& outer, u32 base, state::Saved const& inner) {
+  auto const name = std::as_bytes(std::span{inner.schema});
+  outer.fields[base].assign(name.begin(), name.end());
+  for (auto const& [id, bytes] : inner.fields) outer.fields[base + 1 + id] = bytes;
 }
 
-/// Takes it out again: what remains in `owner` is the owner's own.
-inline state::Saved extract_state(state::Saved& owner, u32 base, std::string_view schema) {
-  auto part = state::Saved{.schema = std::string{schema}, .fields = {}};
-  auto const first = owner.fields.lower_bound(base);
-  for (auto at = first; at != owner.fields.end(); ++at) part.fields[at->first - base] = at->second;
-  owner.fields.erase(first, owner.fields.end());
-  return part;
+/// Takes out what nest() put in, leaving the rest in `outer`. Without it: an empty schema.
+inline state::Saved unnest(state::Saved& outer, u32 base) {
+  auto inner = state::Saved{};
+  auto const first = outer.fields.lower_bound(base);
+  auto const last = outer.fields.lower_bound(base + 1000);
+  for (auto it = first; it != last; ++it) {
+    if (it->first != base) {
+      inner.fields[it->first - base - 1] = std::move(it->second);
+      continue;
+    }
+    inner.schema.resize(it->second.size());
+    std::memcpy(inner.schema.data(), it->second.data(), it->second.size());
+  }
+  outer.fields.erase(first, last);
+  return inner;
 }
-
-inline constexpr u32 config_state_base{0x1000};
-inline constexpr std::string_view config_state_schema{"pci.config"};
 
 }  // namespace vireo::bus

@@ -10,6 +10,7 @@ VIREO = str(BIN / "vireo")
 INITRAMFS = str(GUESTS / "initramfs.cpio.gz")
 HOME = str(GUESTS / "home")
 ROOT_PASSWORD = "vireo"
+DMESG_TROUBLE = r"virtio.*(error|fail)|vireo: |BUG:|Oops|Call Trace|soft lockup|I/O error"
 
 
 def environment():

@@ -11,6 +11,8 @@ using namespace host_bridge_spec;
 
 namespace {
 
+constexpr u32 saved_config_base{0x1000};
+
 constexpr u32 address_bits{Enable | BusMask | DeviceMask | FunctionMask | RegisterMask};
 constexpr u8 reset_bits{SystemReset | ResetCpu | FullReset};
 
@@ -41,14 +43,14 @@ void HostBridge::reset() {
 
 state::Saved HostBridge::save() const {
   auto saved = state::save(state_);
-  bus::embed_state(saved, bus::config_state_base, config_.save());
+  bus::nest(saved, saved_config_base, config_.save());
   return saved;
 }
 
 Result<> HostBridge::restore(state::Saved const& saved) {
   reset();
   auto own = saved;
-  auto const config = bus::extract_state(own, bus::config_state_base, bus::config_state_schema);
+  auto const config = bus::unnest(own, saved_config_base);
   auto state = State{};
   TRY(state::restore(own, state));
   if ((state.config_address & ~address_bits) != 0 || (state.reset_control & ~reset_bits) != 0) {

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "device/virtio/pci/nested_state.h"
+#include "bus/nested_state.h"
 #include "device/virtio/pci/spec.h"
 #include "observe/log.h"
 
@@ -103,16 +103,16 @@ state::Saved VirtioPci::save() const {
   auto state = state_;
   for (auto const& queue : queues_) state.queues.push_back(queue.state());
   auto saved = state::save(state);
-  nest(saved, saved_config_base, config_.save());
-  nest(saved, saved_function_base, function_->save());
+  bus::nest(saved, saved_config_base, config_.save());
+  bus::nest(saved, saved_function_base, function_->save());
   return saved;
 }
 
 Result<> VirtioPci::restore(state::Saved const& saved) {
   reset();
   auto outer = saved;
-  auto const function = unnest(outer, saved_function_base);
-  auto const config = unnest(outer, saved_config_base);
+  auto const function = bus::unnest(outer, saved_function_base);
+  auto const config = bus::unnest(outer, saved_config_base);
   auto const apply = [&]() -> Result<> {
     auto state = State{};
     TRY(state::restore(outer, state));

@@ -13,6 +13,9 @@ struct OpenOptions {
   std::string_view format;  // "raw", "qcow2"; empty: by content
   bool read_only{};
   CacheMode cache{CacheMode::writeback};
+  /// Also opens the parents that a VDI, VHD, VHDX or VMDK image names; else Errc::denied. An image's content
+  /// must not choose which files of the host are read.
+  bool follow_references{};
 };
 
 /// Opens a disk image with everything behind it. A writer has the file alone; readers share it, and so do the

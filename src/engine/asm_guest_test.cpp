@@ -5,8 +5,8 @@
 #include <fstream>
 #include <iterator>
 
-#include "engine/soft/interp/run_loop.h"
 #include "engine/soft/test_machine.h"
+#include "engine/soft/test_tiers.h"
 
 namespace vireo::engine::soft {
 namespace {
@@ -28,27 +28,31 @@ std::vector<u8> read_guest(std::string const& name) {
   return {std::istreambuf_iterator<char>{file}, {}};
 }
 
-class AsmGuest : public testing::TestWithParam<std::string> {};
+class AsmGuest : public testing::TestWithParam<std::tuple<Tier, std::string>> {};
 
 TEST_P(AsmGuest, MeetsItsExpectations) {
+  auto const& [tier, name] = GetParam();
   auto machine = TestMachine{};
   auto const model = x86::CpuidModel::create("x86-64-v3", 1).value();
   auto cpu = Cpu{VcpuId{0}, machine, model};
-  machine.store_code(load_at, read_guest(GetParam()));
+  machine.store_code(load_at, read_guest(name));
   cpu.state.cs().selector = load_at >> 4;
   cpu.state.cs().base = load_at;
   cpu.state.rip = 0;
   cpu.update_mode();
 
-  auto const exit = Interpreter{}.run(cpu, 100'000);
+  auto const exit = tier.make()->run(cpu, 10'000'000);
 
   EXPECT_EQ(exit, RunExit::idle);
   EXPECT_EQ(machine.port_writes, (std::vector<TestMachine::PortWrite>{{result_port, 1, 0}}))
       << "the value written is the number of the expectation that failed";
 }
 
-INSTANTIATE_TEST_SUITE_P(All, AsmGuest, testing::ValuesIn(guests()),
-                         [](auto const& guest) { return guest.param; });
+INSTANTIATE_TEST_SUITE_P(All, AsmGuest,
+                         testing::Combine(testing::ValuesIn(tiers()), testing::ValuesIn(guests())),
+                         [](auto const& test) {
+                           return std::get<0>(test.param).name + "_" + std::get<1>(test.param);
+                         });
 
 }  // namespace
 }  // namespace vireo::engine::soft

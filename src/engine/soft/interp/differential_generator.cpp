@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <span>
 
+#include "engine/soft/interp/differential_flags.h"
 #include "vocab/bytes.h"
 #include "vocab/numbers.h"
 #include "x86/decoder.h"
@@ -116,23 +117,6 @@ bool must_not_fault(x86::Instruction const& insn) {
     case fbstp: return true;
     case fstp: return insn.operands[0].size == 10;
     default: return false;
-  }
-}
-
-/// Not with a count of zero.
-bool writes_flags_always(x86::Instruction const& insn) {
-  switch (insn.operation) {
-    using enum Operation;
-    case rol:
-    case ror:
-    case rcl:
-    case rcr:
-    case shl:
-    case shr:
-    case sar:
-    case shld:
-    case shrd: return false;
-    default: return !insn.prefixes.rep && !insn.prefixes.repne;
   }
 }
 

@@ -6,6 +6,7 @@
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <ucontext.h>
 #include <unistd.h>
 
@@ -34,6 +35,7 @@ struct Context {
   std::array<u8, 1024> flags_stack;  // 1856..2880
   u32 vector, error_code;
   u64 rip, address;
+  bool endless;
 };
 static_assert(offsetof(Context, entry) == 24 && offsetof(Context, data_segments) == 30);
 static_assert(offsetof(Context, gpr) == 32 && offsetof(Context, rflags) == 160 &&
@@ -46,12 +48,13 @@ Context& context() {
   return *reinterpret_cast<Context*>(context_base);
 }
 
-constexpr std::array signals{SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP};
+constexpr std::array signals{SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGVTALRM};
 std::array<struct sigaction, signals.size()> previous;
 constexpr u16 code64_selector{0x33}, code32_selector{0x23}, data_selector{0x2b};  // Linux, asm/segment.h
 constexpr u16 code16_selector{0x7}, data16_selector{0xf};                         // ours, in the LDT
 constexpr u8 hlt{0xf4};
 constexpr std::size_t signal_stack_bytes{256 * 1024};
+constexpr i64 longest_run_us{20'000};  // of this process' time in user mode
 
 }  // namespace
 
@@ -155,10 +158,12 @@ static_assert(context_base == 0x33450000);
 extern "C" [[gnu::used]] void vireo_differential_caught(int number, siginfo_t*, void* user) {
   auto& shared = context();
   if (shared.in_guest == 0) {
+    if (number == SIGVTALRM) return;
     signal(number, SIG_DFL);  // ours, not the program's: happens again and ends the process
     return;
   }
   shared.in_guest = 0;
+  shared.endless = number == SIGVTALRM;
   // SOUND: the kernel's frame (signal.h: SA_SIGINFO), its floating-point part in XSAVE format.
   auto& frame = *static_cast<ucontext_t*>(user);
   auto const& registers = frame.uc_mcontext.gregs;
@@ -208,6 +213,12 @@ Result<> add_segment(LocalSegment const& segment) {
 void* pointer(u64 address) {
   // SOUND: an address that prepare() has mapped.
   return reinterpret_cast<void*>(address);
+}
+
+void stop_after(i64 microseconds) {
+  auto const time = timeval{.tv_sec = 0, .tv_usec = microseconds};
+  auto const timer = itimerval{.it_interval = time, .it_value = time};
+  setitimer(ITIMER_VIRTUAL, &timer, nullptr);
 }
 
 /// XSAVE leaves components in their initial state unwritten (SDM vol. 1, 13.6); fill them in.
@@ -309,9 +320,11 @@ Outcome Native::run(Program const& program, Scratch& scratch) {
       shared.data_segments = 0;
       break;
   }
+  stop_after(longest_run_us);
   vireo_differential_enter();
+  stop_after(0);
   std::memcpy(scratch.data(), pointer(scratch_base), writable_bytes);
-  auto result = Outcome{};
+  auto result = Outcome{.endless = shared.endless};
   result.completed = shared.vector == 13 && shared.rip == program.rip() + program.code.size();
   if (!result.completed) {
     result.vector = static_cast<u8>(shared.vector);

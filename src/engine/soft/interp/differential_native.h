@@ -6,7 +6,7 @@
 namespace vireo::engine::soft::differential {
 
 /// Runs programs on the processor under our feet. One instance at a time: it owns fixed addresses and, while it
-/// lives, the handlers of SIGSEGV, SIGBUS, SIGILL, SIGFPE and SIGTRAP.
+/// lives, the handlers of SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP and SIGVTALRM, and the timer behind this.
 class Native {
  public:
   static Result<> prepare();    // maps the fixed addresses; again: clears the code

@@ -45,12 +45,12 @@ u64 half(u8 const* bytes, int which) { return load_le<u64>(bytes + which * 8); }
 class Table {
  public:
   explicit Table(bool only_differences) : only_differences_{only_differences} {}
-  void row(std::string_view what, u64 before, u64 native, u64 interpreted) {
-    auto const differs = native != interpreted;
+  void row(std::string_view what, u64 before, u64 native, u64 emulated) {
+    auto const differs = native != emulated;
     differences_ |= differs;
     if (only_differences_ && !differs && before == native) return;
     text_ += fmt::format("{} {:12} {:016x} -> {:016x} {}\n", differs ? '!' : ' ', what, before, native,
-                         differs ? fmt::format("{:016x}", interpreted) : "");
+                         differs ? fmt::format("{:016x}", emulated) : "");
   }
   bool differences() const { return differences_; }
   std::string const& text() const { return text_; }
@@ -60,16 +60,16 @@ class Table {
   std::string text_;
 };
 
-void compare(Table& table, Registers const& before, Outcome const& native, Outcome const& interpreted,
+void compare(Table& table, Registers const& before, Outcome const& native, Outcome const& emulated,
              Tolerance const& tolerated) {
   auto const& a = native.registers;
-  auto const& b = interpreted.registers;
-  table.row("completed", 1, native.completed, interpreted.completed);
-  table.row("vector", 0, vector(native, tolerated), vector(interpreted, tolerated));
-  table.row("error code", 0, error_code(native, tolerated), error_code(interpreted, tolerated));
-  table.row("cr2", 0, address(native, tolerated), address(interpreted, tolerated));
+  auto const& b = emulated.registers;
+  table.row("completed", 1, native.completed, emulated.completed);
+  table.row("vector", 0, vector(native, tolerated), vector(emulated, tolerated));
+  table.row("error code", 0, error_code(native, tolerated), error_code(emulated, tolerated));
+  table.row("cr2", 0, address(native, tolerated), address(emulated, tolerated));
   table.row("rip", before.rip, a.rip, b.rip);
-  table.row("rflags", before.rflags, flags_compared(native, tolerated), flags_compared(interpreted, tolerated));
+  table.row("rflags", before.rflags, flags_compared(native, tolerated), flags_compared(emulated, tolerated));
   for (auto i = 0uz; i < 16; ++i) table.row(gpr_names[i], before.gpr[i], a.gpr[i], b.gpr[i]);
   table.row("fs base", before.fs_base, a.fs_base, b.fs_base);
   table.row("gs base", before.gs_base, a.gs_base, b.gs_base);
@@ -110,8 +110,8 @@ Tolerance tolerance(Program const& program, Outcome const& native) {
     if (inside && native.registers.rip <= program.rip() + element.instruction) break;
     before = element.undefined_flags | (inside ? 0 : before);
   }
-  if (native.completed) return {.flags = before};
-  result.flags = before;
+  result.flags = before | program.undefined_flags;
+  if (native.completed) return result;
   auto insn = x86::Instruction{};
   auto const offset = native.registers.rip - program.rip();
   if (offset >= program.code.size()) return result;
@@ -131,16 +131,15 @@ Tolerance tolerance(Program const& program, Outcome const& native) {
   return result;
 }
 
-bool same(Outcome const& native, Outcome const& interpreted, Tolerance const& tolerated) {
+bool same(Outcome const& native, Outcome const& emulated, Tolerance const& tolerated) {
   auto const& a = native.registers;
-  auto const& b = interpreted.registers;
+  auto const& b = emulated.registers;
   auto const& x = a.extended;
   auto const& y = b.extended;
-  if (native.completed != interpreted.completed ||
-      vector(native, tolerated) != vector(interpreted, tolerated) ||
-      error_code(native, tolerated) != error_code(interpreted, tolerated) ||
-      address(native, tolerated) != address(interpreted, tolerated) || a.rip != b.rip ||
-      flags_compared(native, tolerated) != flags_compared(interpreted, tolerated) || a.gpr != b.gpr ||
+  if (native.completed != emulated.completed || vector(native, tolerated) != vector(emulated, tolerated) ||
+      error_code(native, tolerated) != error_code(emulated, tolerated) ||
+      address(native, tolerated) != address(emulated, tolerated) || a.rip != b.rip ||
+      flags_compared(native, tolerated) != flags_compared(emulated, tolerated) || a.gpr != b.gpr ||
       a.fs_base != b.fs_base || a.gs_base != b.gs_base)
     return false;
   if (x.mxcsr != y.mxcsr) return false;
@@ -174,13 +173,13 @@ std::string listing(Program const& program) {
   return text;
 }
 
-std::string comparison(Program const& program, Outcome const& native, Outcome const& interpreted,
+std::string comparison(Program const& program, Outcome const& native, Outcome const& emulated,
                        Tolerance const& tolerated) {
   auto table = Table{true};
   auto initial = program.initial;
   initial.rip = program.rip();
-  compare(table, initial, native, interpreted, tolerated);
-  return "  register     before           -> native           interpreted\n" + table.text();
+  compare(table, initial, native, emulated, tolerated);
+  return "  register     before           -> native           emulated\n" + table.text();
 }
 
 std::array<u8, scratch_bytes - writable_bytes> const& operand_tables() {

@@ -7,8 +7,9 @@
 #include "engine/vcpu_state.h"
 #include "x86/instruction.h"
 
-/// The differential test: the same user-mode program runs on the host's processor and in the interpreter, from
-/// the same registers and memory at the same addresses, and what it leaves behind is compared bit for bit.
+/// The differential test: the same user-mode program runs on the host's processor and in a tier of the
+/// engine, from the same registers and memory at the same addresses, and what it leaves behind is compared bit
+/// for bit.
 namespace vireo::engine::soft::differential {
 
 // Where programs and their memory lie, on both sides. Low, so that absolute and RIP-relative operands reach it.
@@ -49,11 +50,14 @@ struct Program {
   std::vector<u8> code{};
   std::vector<Element> elements{};
   Registers initial{};
+  u32 undefined_flags{};  // from its first element to its last
+  bool modifies_itself{};
 
   u64 rip() const { return code_size == x86::CodeSize::bits16 ? at - code_base : at; }
 };
 
 struct Outcome {
+  bool endless{};    // has been stopped; nothing else counts
   bool completed{};  // otherwise an exception:
   u8 vector{};
   u32 error_code{};
@@ -70,10 +74,10 @@ struct Tolerance {
 };
 Tolerance tolerance(Program const& program, Outcome const& native);
 
-bool same(Outcome const& native, Outcome const& interpreted, Tolerance const& tolerance);
+bool same(Outcome const& native, Outcome const& emulated, Tolerance const& tolerance);
 std::string listing(Program const& program);
 /// Both outcomes side by side, a mark on what differs.
-std::string comparison(Program const& program, Outcome const& native, Outcome const& interpreted,
+std::string comparison(Program const& program, Outcome const& native, Outcome const& emulated,
                        Tolerance const& tolerance);
 
 }  // namespace vireo::engine::soft::differential

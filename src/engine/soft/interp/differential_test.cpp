@@ -5,9 +5,7 @@
 #include <map>
 
 #include "engine/soft/interp/differential_generator.h"
-#include "engine/soft/interp/differential_interpreted.h"
-#include "engine/soft/interp/differential_native.h"
-#include "vocab/bytes.h"
+#include "engine/soft/interp/differential_sides.h"
 #include "x86/decoder.h"
 #include "x86/table.h"
 
@@ -22,17 +20,12 @@ u64 from_environment(char const* name, u64 otherwise) {
   return text == nullptr ? otherwise : std::strtoull(text, nullptr, 0);
 }
 
-struct Case {
-  Program program;
-  Scratch native_memory{}, interpreted_memory{};
-  Outcome native{}, interpreted{};
-};
-
 class Differential {
  public:
-  Differential(u64 seed, x86::CodeSize code_size)
+  Differential(Tier const& tier, u64 seed, x86::CodeSize code_size)
       : slots_{code_size == x86::CodeSize::bits16 ? slots16 : slots},
-        generator_{seed, code_size, interpreted_.model()} {}
+        sides_{tier},
+        generator_{seed, code_size, sides_.model()} {}
   u64 batch_size() const { return slots_; }
 
   /// Runs one batch of programs on both sides; the text of what differs.
@@ -45,44 +38,25 @@ class Differential {
   std::map<std::string, u64> const& culprits() const { return culprits_; }
 
  private:
-  void run(std::span<Case> cases);
-  static bool differs(Case const& c) {
-    return !same(c.native, c.interpreted, tolerance(c.program, c.native)) ||
-           c.native_memory != c.interpreted_memory;
-  }
   std::string report(Case const& failed);
-  std::string memory_differences(Case const& c) const;
 
   u64 slots_;
-  Interpreted interpreted_;
+  Sides sides_;
   Generator generator_;
   Scratch before_{};
   std::map<std::string, u64> culprits_;
   std::vector<bool> completed_ = std::vector<bool>(x86::table().size());
 };
 
-void Differential::run(std::span<Case> cases) {
-  for (auto& c : cases) {
-    c.native_memory = c.interpreted_memory = before_;
-    interpreted_.store(c.program);
-  }
-  {
-    auto native = Native{};
-    for (auto& c : cases) native.store(c.program);
-    for (auto& c : cases) c.native = native.run(c.program, c.native_memory);
-  }
-  for (auto& c : cases) c.interpreted = interpreted_.run(c.program, c.interpreted_memory);
-}
-
 std::vector<std::string> Differential::batch(u64 count) {
   before_ = generator_.scratch();
   auto cases = std::vector<Case>{};
   for (auto i = u64{}; i < std::min(count, slots_); ++i)
     cases.push_back({.program = generator_.next(code_base + i * slot_bytes)});
-  run(cases);
+  sides_.run(cases, before_);
   auto failures = std::vector<std::string>{};
   for (auto const& c : cases) {
-    if (differs(c)) failures.push_back(report(c));
+    if (sides_.differs(c)) failures.push_back(report(c));
     if (!c.native.completed) continue;
     for (auto const& element : c.program.elements) completed_[element.row] = true;
   }
@@ -108,8 +82,8 @@ std::string Differential::fixed(std::vector<u8> const& code) {
   program.code = code;
   program.elements.clear();
   auto cases = std::vector<Case>{{.program = program}};
-  run(cases);
-  return differs(cases[0]) ? report(cases[0]) : "";
+  sides_.run(cases, before_);
+  return sides_.differs(cases[0]) ? report(cases[0]) : "";
 }
 
 std::string last_instruction(Program const& program) {
@@ -130,27 +104,13 @@ std::string Differential::report(Case const& failed) {
     auto& program = shorter[0].program;
     program.elements.resize(length);
     program.code.resize(last.end);
-    run(shorter);
-    if (!differs(shorter[0])) continue;
+    sides_.run(shorter, before_);
+    if (!sides_.differs(shorter[0])) continue;
     shown = shorter[0];
     break;
   }
   if (++culprits_[last_instruction(shown.program)] > 1 || culprits_.size() > most_reports) return {};
-  return listing(shown.program) +
-         comparison(shown.program, shown.native, shown.interpreted, tolerance(shown.program, shown.native)) +
-         memory_differences(shown);
-}
-
-std::string Differential::memory_differences(Case const& c) const {
-  auto text = std::string{};
-  for (auto at = 0uz; at < writable_bytes; at += 8) {
-    auto const native = load_le<u64>(c.native_memory.data() + at);
-    auto const interpreted = load_le<u64>(c.interpreted_memory.data() + at);
-    if (native != interpreted)
-      text += fmt::format("! {:12x} {:016x} -> {:016x} {:016x}\n", scratch_base + at,
-                          load_le<u64>(before_.data() + at), native, interpreted);
-  }
-  return text;
+  return sides_.text(shown, before_);
 }
 
 /// Programs that once differed.
@@ -175,16 +135,18 @@ std::vector<std::vector<u8>> regressions() {
   };
 }
 
-TEST(Differential, AgreesWhereItOnceDiffered) {
-  if (auto const prepared = Native::prepare(); !prepared) GTEST_SKIP() << prepared.error().what();
-  auto differential = Differential{usual_seed, x86::CodeSize::bits64};
-  for (auto const& code : regressions()) EXPECT_EQ(differential.fixed(code), "");
-}
+class DifferentialTest : public testing::TestWithParam<Tier> {
+ protected:
+  void SetUp() override {
+    if (auto const prepared = Native::prepare(); !prepared) GTEST_SKIP() << prepared.error().what();
+  }
+  static void compare_with_host(x86::CodeSize code_size, u64 default_cases);
+};
 
-void compare_with_host(x86::CodeSize code_size, u64 default_cases) {
+void DifferentialTest::compare_with_host(x86::CodeSize code_size, u64 default_cases) {
   auto const seed = from_environment("VIREO_DIFFERENTIAL_SEED", usual_seed);
   auto const cases = from_environment("VIREO_DIFFERENTIAL_CASES", default_cases);
-  auto differential = Differential{seed, code_size};
+  auto differential = Differential{GetParam(), seed, code_size};
   auto different = u64{};
   for (auto done = u64{}; done < cases; done += differential.batch_size()) {
     for (auto const& failure : differential.batch(cases - done)) {
@@ -201,21 +163,26 @@ void compare_with_host(x86::CodeSize code_size, u64 default_cases) {
   testing::Test::RecordProperty("seed", std::to_string(seed));
 }
 
-TEST(Differential, LeavesWhatTheHostLeavesIn64BitMode) {
-  if (auto const prepared = Native::prepare(); !prepared) GTEST_SKIP() << prepared.error().what();
-  compare_with_host(x86::CodeSize::bits64, 200'000);
+TEST_P(DifferentialTest, AgreesWhereItOnceDiffered) {
+  auto differential = Differential{GetParam(), usual_seed, x86::CodeSize::bits64};
+  for (auto const& code : regressions()) EXPECT_EQ(differential.fixed(code), "");
 }
 
-TEST(Differential, LeavesWhatTheHostLeavesIn16BitCode) {
-  if (auto const prepared = Native::prepare(); !prepared) GTEST_SKIP() << prepared.error().what();
+TEST_P(DifferentialTest, LeavesWhatTheHostLeavesIn64BitMode) {
+  compare_with_host(x86::CodeSize::bits64, 110'000);
+}
+
+TEST_P(DifferentialTest, LeavesWhatTheHostLeavesIn16BitCode) {
   if (auto const prepared = Native::prepare16(); !prepared) GTEST_SKIP() << prepared.error().what();
-  compare_with_host(x86::CodeSize::bits16, 100'000);
+  compare_with_host(x86::CodeSize::bits16, 50'000);
 }
 
-TEST(Differential, LeavesWhatTheHostLeavesInCompatibilityMode) {
-  if (auto const prepared = Native::prepare(); !prepared) GTEST_SKIP() << prepared.error().what();
-  compare_with_host(x86::CodeSize::bits32, 150'000);
+TEST_P(DifferentialTest, LeavesWhatTheHostLeavesInCompatibilityMode) {
+  compare_with_host(x86::CodeSize::bits32, 80'000);
 }
+
+INSTANTIATE_TEST_SUITE_P(Tiers, DifferentialTest, testing::ValuesIn(tiers()),
+                         [](auto const& tier) { return tier.param.name; });
 
 }  // namespace
 }  // namespace vireo::engine::soft::differential

@@ -3,18 +3,19 @@
 #include <memory>
 
 #include "engine/soft/interp/differential_program.h"
+#include "engine/soft/test_tiers.h"
 #include "x86/cpuid_model.h"
 
 namespace vireo::engine::soft::differential {
 
-/// Runs programs in the interpreter: 64-bit user mode under a kernel whose exception handlers halt.
-class Interpreted {
+/// Runs programs in a tier of the engine: user mode under a kernel whose exception handlers halt.
+class Emulated {
  public:
-  Interpreted();
-  ~Interpreted();
+  explicit Emulated(Tier const& tier);
+  ~Emulated();
 
   x86::CpuidModel const& model() const;
-  void store(Program const& program);
+  void store(Program const& program);  // cheap when it lies there already
   Outcome run(Program const& program, Scratch& scratch);
 
  private:

@@ -1,8 +1,7 @@
-#include "engine/soft/interp/differential_interpreted.h"
+#include "engine/soft/interp/differential_emulated.h"
 
 #include <cstring>
 
-#include "engine/soft/interp/run_loop.h"
 #include "engine/soft/test_machine.h"
 
 namespace vireo::engine::soft::differential {
@@ -14,7 +13,7 @@ constexpr u64 code_at{0x40'0000}, scratch_at{0x60'0000};
 constexpr u64 kernel_base{0xffff'8000'0000'0000};
 constexpr u8 hlt{0xf4};
 constexpr u64 present{1}, writable{2}, user{4}, large{0x80}, no_execute{u64{1} << 63};
-constexpr u32 budget{10'000};
+constexpr u32 budget{1'000'000};
 
 constexpr bool has_error_code(u8 vector) {
   return vector == 8 || (vector >= 10 && vector <= 14) || vector == 17;
@@ -22,14 +21,15 @@ constexpr bool has_error_code(u8 vector) {
 
 }  // namespace
 
-struct Interpreted::Guest {
+struct Emulated::Guest {
   TestMachine machine{};
   x86::CpuidModel model{x86::CpuidModel::create("host", 1).value()};
   Cpu cpu{VcpuId{0}, machine, model};
-  Interpreter interpreter{};
+  std::unique_ptr<Executor> executor;
   u64 next_table{tables};
+  bool code_changed{};  // by no store of the guest's
 
-  Guest();
+  explicit Guest(Tier const& tier);
   u64 new_table() { return next_table += page_size; }
   void map(u64 linear, u64 physical, u64 bits);
   void map_large(u64 linear, u64 physical, u64 bits);
@@ -43,7 +43,7 @@ struct Interpreted::Guest {
   void load(Program const& program);
 };
 
-u64 Interpreted::Guest::table_below(u64 entry) {
+u64 Emulated::Guest::table_below(u64 entry) {
   auto value = machine.load<u64>(entry);
   if (value == 0) {
     value = new_table() | present | writable | user;
@@ -52,19 +52,19 @@ u64 Interpreted::Guest::table_below(u64 entry) {
   return value & ~u64{0xfff};
 }
 
-void Interpreted::Guest::map(u64 linear, u64 physical, u64 bits) {
+void Emulated::Guest::map(u64 linear, u64 physical, u64 bits) {
   auto table = tables;
   for (auto shift = 39u; shift > 12; shift -= 9) table = table_below(table + (linear >> shift & 511) * 8);
   machine.store<u64>(table + (linear >> 12 & 511) * 8, physical | bits);
 }
 
-void Interpreted::Guest::map_large(u64 linear, u64 physical, u64 bits) {
+void Emulated::Guest::map_large(u64 linear, u64 physical, u64 bits) {
   auto table = tables;
   for (auto shift = 39u; shift > 21; shift -= 9) table = table_below(table + (linear >> shift & 511) * 8);
   machine.store<u64>(table + (linear >> 21 & 511) * 8, physical | bits | large);
 }
 
-Interpreted::Guest::Guest() {
+Emulated::Guest::Guest(Tier const& tier) : executor{tier.make()} {
   map_large(kernel_base, 0, present | writable);
   for (auto at = u64{}; at < code_bytes; at += page_size)
     map(code_base + at, code_at + at, present | writable | user);
@@ -95,7 +95,7 @@ Interpreted::Guest::Guest() {
 }
 
 /// Linux' user mode: the selectors that programs see. 64-bit programs have null data segments.
-void Interpreted::Guest::load(Program const& program) {
+void Emulated::Guest::load(Program const& program) {
   auto const& registers = program.initial;
   auto const flat = Segment{.base = 0, .limit = 0xffff'ffff, .selector = 0x2b, .attributes = 0xc0f3};
   auto const null = Segment{.base = 0, .limit = 0xffff'ffff, .selector = 0, .attributes = 0x100};
@@ -128,23 +128,31 @@ void Interpreted::Guest::load(Program const& program) {
   cpu.update_mode();
 }
 
-Interpreted::Interpreted() : guest_{std::make_unique<Guest>()} {}
-Interpreted::~Interpreted() = default;
+Emulated::Emulated(Tier const& tier) : guest_{std::make_unique<Guest>(tier)} {}
+Emulated::~Emulated() = default;
 
-x86::CpuidModel const& Interpreted::model() const { return guest_->model; }
+x86::CpuidModel const& Emulated::model() const { return guest_->model; }
 
-void Interpreted::store(Program const& program) {
+void Emulated::store(Program const& program) {
+  auto bytes = program.code;
+  bytes.push_back(hlt);  // #GP there: the program has completed
+  auto& guest = *guest_;
   auto const at = code_at + (program.at - code_base);
-  guest_->write(at, program.code.data(), program.code.size());
-  guest_->machine.store<u8>(at + program.code.size(), hlt);  // #GP there: the program has completed
+  auto held = std::vector<u8>(bytes.size());
+  guest.read(at, held.data(), held.size());
+  if (held == bytes) return;
+  guest.write(at, bytes.data(), bytes.size());
+  guest.code_changed = true;
 }
 
-Outcome Interpreted::run(Program const& program, Scratch& scratch) {
+Outcome Emulated::run(Program const& program, Scratch& scratch) {
   auto& guest = *guest_;
   auto& state = guest.cpu.state;
   guest.write(scratch_at, scratch.data(), scratch.size());
   guest.load(program);
-  auto const exit = guest.interpreter.run(guest.cpu, budget);
+  if (guest.code_changed) guest.executor->forget_all();
+  guest.code_changed = false;
+  auto const exit = guest.executor->run(guest.cpu, budget);
   guest.read(scratch_at, scratch.data(), scratch.size());
   auto result = Outcome{};
   auto& registers = result.registers;

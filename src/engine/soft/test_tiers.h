@@ -1,0 +1,47 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/soft/interp/run_loop.h"
+
+namespace vireo::engine::soft {
+
+/// What executes guest code, for tests that hold every tier to the same.
+class Executor {
+ public:
+  virtual ~Executor() = default;
+  virtual RunExit run(Cpu& cpu, u32 max_blocks) = 0;
+  virtual void forget_all() = 0;
+};
+
+template <typename Tier>
+class ExecutorOf final : public Executor {
+ public:
+  RunExit run(Cpu& cpu, u32 max_blocks) override { return tier_.run(cpu, max_blocks); }
+  void forget_all() override { tier_.forget_all(); }
+
+ private:
+  Tier tier_;
+};
+
+template <typename Tier>
+std::unique_ptr<Executor> make_executor() {
+  return std::make_unique<ExecutorOf<Tier>>();
+}
+
+struct Tier {
+  std::string name;
+  std::unique_ptr<Executor> (*make)();
+  /// Of the flags that a fault saves, those that the program overwrites before it reads them may be stale.
+  bool stale_dead_flags{};
+};
+
+/// All that must pass the differential tests and the guests of guest/asm. A tier joins by a line here.
+inline std::vector<Tier> const& tiers() {
+  static auto const all = std::vector<Tier>{{.name = "interpreter", .make = make_executor<Interpreter>}};
+  return all;
+}
+
+}  // namespace vireo::engine::soft

@@ -109,7 +109,7 @@ class Emitter {
   }
   void lea(Width width, Reg to, Mem const& mem) {
     memory(width, 0x8d, to, mem);
-  }                                // mem.gs is ignored by the CPU
+  }  // mem.gs is ignored by the CPU
   void lea(Reg to, Label& label);  // RIP-relative
   void xchg(Width width, Reg a, Reg b) { regs(width, 0x86 | wide(width), b, a); }
   void xchg(Width width, Mem const& mem, Reg reg) { memory(width, 0x86 | wide(width), reg, mem); }

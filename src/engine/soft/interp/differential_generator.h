@@ -1,20 +1,21 @@
 #pragma once
 
-#include "engine/soft/interp/differential_program.h"
+#include <span>
+
+#include "engine/soft/interp/differential_values.h"
 #include "x86/cpuid_model.h"
-#include "x86/sampler.h"
 
 namespace vireo::engine::soft::differential {
 
 /// Draws programs from the instruction table: user-mode instructions of 64-bit or 32-bit code that the model
 /// offers, with random and edge values in registers, and operands in memory that mostly lie in the scratch
 /// area.
-class Generator {
+class Generator : private Values {
  public:
   Generator(u64 seed, x86::CodeSize code_size, x86::CpuidModel const& model);
 
   Program next(u64 at);
-  Scratch scratch();
+  using Values::scratch;
   std::vector<x86::Row const*> rows() const;  // what it draws from
 
  private:
@@ -39,24 +40,12 @@ class Generator {
   void emit_le(u64 value, unsigned bytes);
   void emit_mov(u8 reg, u64 value, bool narrow = false);
 
-  u64 value();
-  u64 lane();
-  void fill_vector(u8* bytes);
-  void fill_x87(ExtendedState& state);
-  Registers registers();
-
   unsigned mov_bytes() const { return code64() ? 10 : code16() ? 6 : 5; }
-  bool code64() const { return code_size_ == x86::CodeSize::bits64; }
-  bool code16() const { return code_size_ == x86::CodeSize::bits16; }
   bool decode(std::span<u8 const> bytes, Instruction& insn) const;
 
-  x86::Sampler random_;
-  x86::CodeSize code_size_;
   std::vector<x86::Row const*> integer_, vector_;
   std::vector<u8> prelude_;  // moves before the instruction being made
   u64 here_{};               // address of prelude_
-  u64 area_;                 // where programs address the scratch memory
-  u64 fs_base_{}, gs_base_{};
 };
 
 }  // namespace vireo::engine::soft::differential

@@ -1,6 +1,6 @@
 # Thin front of CMake and the tools. PRESET=dev|release|asan|tsan.
 PRESET ?= release
-.PHONY: setup configure build run test test-long bench lint format
+.PHONY: setup configure build run test test-long bench bench-engine lint format
 setup:
 	@tools/setup
 configure: setup
@@ -17,6 +17,9 @@ test-long: build
 bench: build
 	@cmake --build --preset $(PRESET) --target benches
 	@for program in build/$(PRESET)/bin/bench_*; do $$program || exit 1; done
+# The engine against the host and QEMU's TCG; BENCH="--only integer --no-tcg" narrows it (bench/engine/README.md).
+bench-engine: build
+	@bench/engine/run --vireo build/$(PRESET)/bin $(BENCH)
 lint:
 	@tools/lint
 format:

@@ -42,6 +42,7 @@ inline std::string zydis_text(std::span<u8 const> code) {
   ZydisFormatterSetProperty(&formatter, ZYDIS_FORMATTER_PROP_DISP_PADDING, ZYDIS_PADDING_DISABLED);
   ZydisFormatterSetProperty(&formatter, ZYDIS_FORMATTER_PROP_IMM_PADDING, ZYDIS_PADDING_DISABLED);
   ZydisFormatterSetProperty(&formatter, ZYDIS_FORMATTER_PROP_HEX_UPPERCASE, ZYAN_FALSE);
+  ZydisFormatterSetProperty(&formatter, ZYDIS_FORMATTER_PROP_FORCE_SIZE, ZYAN_TRUE);
   auto text = std::string{};
   for (auto at = 0uz; at < code.size();) {
     auto const view = zydis_view(code.subspan(at), x86::CodeSize::bits64);

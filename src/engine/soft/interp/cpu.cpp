@@ -69,7 +69,7 @@ void Cpu::update_rights() {
   auto const smap_off = !(state.cr4 & x86::cr4_smap) || !(state.cr0 & x86::cr0_pg);
   auto const allowed = (state.rflags & x86::flag_ac) != 0;
   rights_ = cpl_ == 3 ? Rights::user : !smap_off && allowed ? Rights::supervisor_ac : Rights::supervisor;
-  data_entries_ = mmu.table(rights_);
+  mmu.set_data_rights(rights_);
   auto const checks = cpl_ == 3 && allowed && (state.cr0 & x86::cr0_am);
   if (checks == alignment_checks_) return;
   alignment_checks_ = checks;

@@ -109,7 +109,7 @@ class Cpu {
   template <typename T, typename F>
   T modify(x86::SegmentRegister segment, u64 offset, bool locked, F&& f);
   /// The host's address of guest memory that may be read right now without a fault, or null when read_bytes
-  /// must find out. Good until the next access.
+  /// must find out. `length` is 1 to 4096. Good until the next access.
   void const* readable(x86::SegmentRegister segment, u64 offset, std::size_t length) const;
   /// The same for writing; null also in the page of the code that runs, where a store has to be noted.
   void* writable(x86::SegmentRegister segment, u64 offset, std::size_t length) const;
@@ -205,9 +205,6 @@ class Cpu {
   void write_place(Place const& place, std::byte const* from);
   u64 read_device(u64 physical, u8 width);
   void write_device(u64 physical, u8 width, u64 value);
-  Mmu::Entry const& data_entry(u64 linear) const {
-    return data_entries_[(linear >> 12) & (Mmu::table_entries - 1)];
-  }
   // What is not a hit of an unchecked access; out of line, so that the hits stay small.
   template <typename T>
   T read_missed(SegmentRegister segment, u64 offset);
@@ -228,7 +225,6 @@ class Cpu {
   std::array<u64, 6> base_{};                  // what is added to an offset in this mode
   u8 unchecked_reads_{}, unchecked_writes_{};  // a bit per segment register: flat, no limit or type to check
   Rights rights_{};                            // of CPL and RFLAGS.AC, for data
-  Mmu::Entry const* data_entries_{};           // the first-level TLB for rights_
   bool alignment_checks_{};
   x86::CodeSize code_size_{};
   bool protected_mode_{};

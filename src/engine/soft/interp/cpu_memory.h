@@ -26,9 +26,9 @@ template <typename T>
 [[gnu::always_inline]] inline T Cpu::read_at(u64 address, Origin from) {
   static_assert(std::is_trivially_copyable_v<T> && sizeof(T) <= 64);
   auto const& entry = mmu.entry(from.rights, address);
-  if (mmu.tag(address + sizeof(T) - 1) == entry.read) [[likely]] {
-    // SOUND: the tag says that the whole access lies in a page which addend moves into guest memory.
-    return load_le<T>(reinterpret_cast<void const*>(address + entry.addend));
+  if (in_page(entry.read, address, sizeof(T))) [[likely]] {
+    // SOUND: the tag says that the whole access lies in the page of guest memory at entry.page.
+    return load_le<T>(reinterpret_cast<void const*>(entry.page + address % page_size));
   }
   T value;
   read_slow(address, &value, sizeof(T), from);
@@ -39,9 +39,9 @@ template <typename T>
 [[gnu::always_inline]] inline void Cpu::write_at(u64 address, T value, Origin from) {
   static_assert(std::is_trivially_copyable_v<T> && sizeof(T) <= 64);
   auto const& entry = mmu.entry(from.rights, address);
-  if (mmu.tag(address + sizeof(T) - 1) == entry.write) [[likely]] {
+  if (in_page(entry.write, address, sizeof(T))) [[likely]] {
     // SOUND: as in read_at, and the page is RAM that these rights may write.
-    auto* const host = reinterpret_cast<std::byte*>(address + entry.addend);
+    auto* const host = reinterpret_cast<std::byte*>(entry.page + address % page_size);
     note_store(host);
     return store_le<T>(host, value);
   }
@@ -86,10 +86,10 @@ template <typename T>
   static_assert(std::is_trivially_copyable_v<T> && sizeof(T) <= 64);
   if (unchecked(segment, unchecked_reads_)) [[likely]] {
     auto const address = base_[static_cast<u8>(segment)] + offset;
-    auto const& entry = data_entry(address);
-    if (mmu.tag(address + sizeof(T) - 1) == entry.read) [[likely]] {
+    auto const& entry = mmu.data_entry(address);
+    if (in_page(entry.read, address, sizeof(T))) [[likely]] {
       // SOUND: as in read_at.
-      return load_le<T>(reinterpret_cast<void const*>(address + entry.addend));
+      return load_le<T>(reinterpret_cast<void const*>(entry.page + address % page_size));
     }
   }
   return read_missed<T>(segment, offset);
@@ -100,10 +100,10 @@ template <typename T>
   static_assert(std::is_trivially_copyable_v<T> && sizeof(T) <= 64);
   if (unchecked(segment, unchecked_writes_)) [[likely]] {
     auto const address = base_[static_cast<u8>(segment)] + offset;
-    auto const& entry = data_entry(address);
-    if (mmu.tag(address + sizeof(T) - 1) == entry.write) [[likely]] {
+    auto const& entry = mmu.data_entry(address);
+    if (in_page(entry.write, address, sizeof(T))) [[likely]] {
       // SOUND: as in write_at.
-      auto* const host = reinterpret_cast<std::byte*>(address + entry.addend);
+      auto* const host = reinterpret_cast<std::byte*>(entry.page + address % page_size);
       note_store(host);
       return store_le<T>(host, value);
     }
@@ -152,10 +152,10 @@ template <typename T, typename F>
 [[gnu::always_inline]] inline T Cpu::modify(x86::SegmentRegister segment, u64 offset, bool locked, F&& f) {
   if (unchecked(segment, unchecked_writes_)) [[likely]] {
     auto const address = base_[static_cast<u8>(segment)] + offset;
-    auto const& entry = data_entry(address);
-    if (mmu.tag(address + sizeof(T) - 1) == entry.write) [[likely]] {
+    auto const& entry = mmu.data_entry(address);
+    if (in_page(entry.write, address, sizeof(T))) [[likely]] {
       // SOUND: as in write_at.
-      auto* const host = reinterpret_cast<std::byte*>(address + entry.addend);
+      auto* const host = reinterpret_cast<std::byte*>(entry.page + address % page_size);
       note_store(host);
       return modify_host<T>(host, locked, f);
     }
@@ -209,11 +209,11 @@ template <typename T, typename F>
   if (!unchecked(segment, unchecked_reads_)) [[unlikely]]
     return nullptr;
   auto const address = base_[static_cast<u8>(segment)] + offset;
-  auto const& entry = data_entry(address);
-  if (mmu.tag(address + length - 1) != entry.read) [[unlikely]]
+  auto const& entry = mmu.data_entry(address);
+  if (!in_page(entry.read, address, length)) [[unlikely]]
     return nullptr;
   // SOUND: as in read_at.
-  return reinterpret_cast<void const*>(address + entry.addend);
+  return reinterpret_cast<void const*>(entry.page + address % page_size);
 }
 
 [[gnu::always_inline]] inline void* Cpu::writable(x86::SegmentRegister segment, u64 offset,
@@ -221,11 +221,11 @@ template <typename T, typename F>
   if (!unchecked(segment, unchecked_writes_)) [[unlikely]]
     return nullptr;
   auto const address = base_[static_cast<u8>(segment)] + offset;
-  auto const& entry = data_entry(address);
-  if (mmu.tag(address + length - 1) != entry.write) [[unlikely]]
+  auto const& entry = mmu.data_entry(address);
+  if (!in_page(entry.write, address, length)) [[unlikely]]
     return nullptr;
   // SOUND: as in write_at; addresses are compared only.
-  auto const host = address + entry.addend;
+  auto const host = entry.page + address % page_size;
   if (host - reinterpret_cast<u64>(code_page_host) < page_size) [[unlikely]]
     return nullptr;
   return reinterpret_cast<void*>(host);
@@ -235,10 +235,10 @@ inline void Cpu::read_bytes(x86::SegmentRegister segment, u64 offset, void* into
   if (length == 0) return;
   auto const address = unchecked(segment, unchecked_reads_) ? base_[static_cast<u8>(segment)] + offset
                                                             : linear(segment, offset, length, Access::read);
-  auto const& entry = data_entry(address);
-  if (mmu.tag(address + length - 1) == entry.read && length <= page_size) [[likely]] {
+  auto const& entry = mmu.data_entry(address);
+  if (length <= page_size && in_page(entry.read, address, length)) [[likely]] {
     // SOUND: as in read_at.
-    std::memcpy(into, reinterpret_cast<void const*>(address + entry.addend), length);
+    std::memcpy(into, reinterpret_cast<void const*>(entry.page + address % page_size), length);
     return;
   }
   read_slow(address, into, static_cast<u32>(length), origin(segment));
@@ -248,10 +248,10 @@ inline void Cpu::write_bytes(x86::SegmentRegister segment, u64 offset, void cons
   if (length == 0) return;
   auto const address = unchecked(segment, unchecked_writes_) ? base_[static_cast<u8>(segment)] + offset
                                                              : linear(segment, offset, length, Access::write);
-  auto const& entry = data_entry(address);
-  if (mmu.tag(address + length - 1) == entry.write && length <= page_size) [[likely]] {
+  auto const& entry = mmu.data_entry(address);
+  if (length <= page_size && in_page(entry.write, address, length)) [[likely]] {
     // SOUND: as in write_at.
-    auto* const host = reinterpret_cast<std::byte*>(address + entry.addend);
+    auto* const host = reinterpret_cast<std::byte*>(entry.page + address % page_size);
     note_store(host);
     std::memcpy(host, from, length);
     return;
@@ -263,9 +263,9 @@ inline Cpu::CodeBytes Cpu::code_at(u64 linear_rip) {
   auto const rights = cpl_ == 3 ? Rights::user : Rights::supervisor;
   auto const left = static_cast<u32>(page_size - (linear_rip & ~page_mask));
   auto const& entry = mmu.entry(rights, linear_rip);
-  if (mmu.tag(linear_rip) == entry.execute) [[likely]] {
+  if (in_page(entry.execute, linear_rip, 1)) [[likely]] {
     // SOUND: the tag says that this page lies in guest memory.
-    return {reinterpret_cast<u8 const*>(linear_rip + entry.addend), left};
+    return {reinterpret_cast<u8 const*>(entry.page + linear_rip % page_size), left};
   }
   auto const place = locate(linear_rip, 1, Access::execute, {rights, false}).first;
   // SOUND: bytes of guest memory seen as u8.

@@ -182,9 +182,9 @@ void Interpreter::Cache::run_blocks(Cpu& cpu, u32& blocks_left) {
     auto const linear = code64 ? rip : static_cast<u32>(base + rip);
     if ((linear & ~(page_size - 1)) != page) [[unlikely]] {
       auto const& entry = cpu.mmu.entry(rights, linear);
-      auto const mapped = entry.execute == cpu.mmu.tag(linear);
+      auto const mapped = in_page(entry.execute, linear, 1);
       page = mapped ? linear & ~(page_size - 1) : no_page;
-      addend = entry.addend;
+      addend = entry.page - (linear & ~(page_size - 1));
       // SOUND: a page of guest memory, used only when it is mapped.
       cpu.code_page_host = mapped ? reinterpret_cast<std::byte*>(page + addend) : nullptr;
     }

@@ -2,24 +2,31 @@
 
 #include <algorithm>
 
-#include "engine/soft/interp/fault.h"
 #include "engine/soft/mmu/page_table.h"
 
 namespace vireo::engine::soft {
 
 namespace {
-constexpr u64 page_mask{~u64{0xfff}};
-constexpr u16 last_generation{0xfff};
 constexpr u64 large_page{2 * MiB};
-constexpr u64 cr3_pcid{0xfff};
 
-template <std::size_t words>
-void set_bit(std::array<u64, words>& bits, u64 number) {
-  bits[number / 64 % words] |= u64{1} << number % 64;
-}
 template <std::size_t words>
 bool test_bit(std::array<u64, words> const& bits, u64 number) {
   return bits[number / 64 % words] >> number % 64 & 1;
+}
+
+void make_invalid(TlbEntry& entry, u32 index) {  // it stays on the list of used entries
+  entry.read = entry.write = entry.execute = Window::no_tag(index);
+}
+
+bool permits(PagingMode const& mode, bool writable, bool user, bool no_execute, Access access, Rights rights) {
+  if (rights == Rights::user) {
+    if (!user) return false;
+    if (access == Access::write) return writable;
+    return access == Access::read || !no_execute;
+  }
+  if (access == Access::execute) return !no_execute && !(mode.smep && user);
+  if (mode.smap && user && rights != Rights::supervisor_ac) return false;
+  return access == Access::read || writable || !mode.write_protect;
 }
 }  // namespace
 
@@ -27,9 +34,9 @@ Mmu::Mmu(memory::GuestMemory& memory, u8 physical_address_bits, bool gigabyte_pa
     : memory_{memory},
       physical_address_bits_{physical_address_bits},
       gigabyte_pages_{gigabyte_pages},
-      storage_{std::make_unique<std::array<Table, 3>>()},
-      tables_{storage_->data()},
+      usage_{std::make_unique<std::array<Usage, Windows::count>>()},
       cached_{std::make_unique<std::array<std::array<Cached, ways>, sets>>()} {
+  derive_from_mode();
   flush_all();
 }
 
@@ -38,17 +45,41 @@ void Mmu::set_mode(PagingMode const& mode, u64 cr3) {
   auto const pae_begins = mode.format == PagingMode::Format::pae && mode_.format != PagingMode::Format::pae;
   mode_ = mode;
   root_ = cr3;
+  derive_from_mode();
   if (pae_begins) load_pdptes(cr3);
   flush_all();
+}
+
+void Mmu::derive_from_mode() {
+  for (auto const rights : {Rights::user, Rights::supervisor, Rights::supervisor_ac}) {
+    for (auto flags = u32{}; flags <= right_flags; ++flags) {
+      auto accesses = u8{};
+      for (auto const access : {Access::read, Access::write, Access::execute}) {
+        auto const allowed = soft::permits(mode_, (flags & writable) != 0, (flags & user) != 0,
+                                           (flags & no_execute) != 0, access, rights);
+        if (allowed) accesses |= static_cast<u8>(1u << static_cast<u8>(access));
+      }
+      permitted_[static_cast<u8>(rights)][flags] = accesses;
+    }
+  }
+  auto const format = PageTableFormat<u64>{mode_, physical_address_bits_, gigabyte_pages_};
+  entry_reserved_ = format.reserved(~u64{}, 1);
+  entry_address_ = format.address_mask();
 }
 
 void Mmu::set_cr3(u64 cr3, bool keep) {
   root_ = cr3;
   if (mode_.format == PagingMode::Format::pae) load_pdptes(cr3);
-  auto& space = space_for(mode_.pcid ? static_cast<u16>(cr3 & cr3_pcid) : u16{});
-  if (!keep || !mode_.pcid) {
+  auto& space = space_for(present_pcid());
+  auto const flushes = !keep || !mode_.pcid;
+  if (flushes) {
     space.stamp = ++last_stamp_;
-    space.generation = 0;
+    clear(window_of(space));
+  }
+  if (flushes || &space != space_) {
+    drop_non_global(Windows::supervisor);
+    drop_non_global(Windows::supervisor_ac);
+    forget_directories();
   }
   enter(space);
 }
@@ -68,32 +99,58 @@ void Mmu::load_pdptes(u64 cr3) {
   }
 }
 
-// ---- invalidation ----
+// ---- address spaces ----
 
-u16 Mmu::new_generation() {
-  if (last_generation_ == last_generation) {
-    last_generation_ = 0;
-    for (auto& table : *storage_) table.entries.fill({});
-    for (auto& space : spaces_) space.generation = 0;
-  }
-  return ++last_generation_;
-}
-
+/// The slot of this PCID, or the one that was left longest ago, emptied for it.
 Mmu::Space& Mmu::space_for(u16 pcid) {
   auto* oldest = spaces_.data();
   for (auto& space : spaces_) {
     if (space.stamp != 0 && space.pcid == pcid) return space;
     if (space.last_used < oldest->last_used) oldest = &space;
   }
-  *oldest = {.pcid = pcid, .generation = 0, .stamp = ++last_stamp_, .last_used = 0};
+  clear(window_of(*oldest));
+  *oldest = {.pcid = pcid, .stamp = ++last_stamp_, .last_used = 0};
   return *oldest;
 }
 
 void Mmu::enter(Space& space) {
-  if (space.generation == 0) space.generation = new_generation();
   space.last_used = ++clock_;
   space_ = &space;
-  generation_ = space.generation;
+  current_[static_cast<u8>(Rights::user)] = window_of(space);
+  set_data_rights(data_rights_);
+}
+
+// ---- invalidation ----
+
+void Mmu::tell_observer(u8 window) {
+  (*usage_)[window].executed.fill(0);
+  if (observer_ != nullptr) observer_->mappings_changed(window);
+}
+
+void Mmu::clear(u8 window) {
+  auto& usage = (*usage_)[window];
+  auto& tlb = windows_[window].tlb;
+  for (auto i = u32{}; i < usage.used; ++i) tlb[usage.used_list[i]] = Window::empty(usage.used_list[i]);
+  usage.used = 0;
+  usage.non_global_executable = false;  // told below
+  drop_non_global(window);
+  if (!usage.executable) return;
+  usage.executable = false;
+  tell_observer(window);
+}
+
+void Mmu::drop_non_global(u8 window) {
+  auto& usage = (*usage_)[window];
+  auto& tlb = windows_[window].tlb;
+  for (auto i = u32{}; i < usage.non_global; ++i) {
+    auto const index = usage.non_global_list[i];
+    make_invalid(tlb[index], index);  // also when a global page has come there: the second level has it
+    usage.on_non_global_list[index / 64] = 0;
+  }
+  usage.non_global = 0;
+  if (!usage.non_global_executable) return;
+  usage.non_global_executable = false;
+  tell_observer(window);
 }
 
 void Mmu::flush_all() {
@@ -104,192 +161,64 @@ void Mmu::flush_all() {
     any_large_page_ = false;
   }
   region_ = {};
+  clear(Windows::supervisor);
+  clear(Windows::supervisor_ac);
   flush_non_global();
 }
 
 void Mmu::flush_non_global() {
-  spaces_.fill({});
-  enter(space_for(mode_.pcid ? static_cast<u16>(root_ & cr3_pcid) : u16{}));
+  for (auto& space : spaces_) {
+    clear(window_of(space));
+    space = {};
+  }
+  drop_non_global(Windows::supervisor);
+  drop_non_global(Windows::supervisor_ac);
+  forget_directories();
+  *space_ = {.pcid = present_pcid(), .stamp = ++last_stamp_, .last_used = 0};
+  enter(*space_);
 }
 
 void Mmu::flush_pcid(u16 pcid) {
   auto const found = std::ranges::find_if(spaces_, [pcid](auto& s) { return s.stamp != 0 && s.pcid == pcid; });
   if (found == spaces_.end()) return;
   found->stamp = ++last_stamp_;
-  found->generation = 0;
-  if (&*found == space_) enter(*found);
+  clear(window_of(*found));
+  if (&*found != space_) return;
+  drop_non_global(Windows::supervisor);
+  drop_non_global(Windows::supervisor_ac);
+  forget_directories();
 }
 
 void Mmu::flush_page(u64 linear) {
   if (test_bit(gigabyte_pages_seen_, linear / GiB)) return flush_all();
-  if (!test_bit(large_pages_, linear / large_page)) return drop_page(linear);
+  forget_directories();
+  if (!test_bit(large_pages_, linear / large_page)) return drop_pages(linear, 1);
   auto const span = mode_.format == PagingMode::Format::two_level ? 2 * large_page : large_page;
-  auto const start = align_down(linear, span);
-  for (auto offset = u64{}; offset < span; offset += page_size) drop_page(start + offset);
+  drop_pages(align_down(linear, span), static_cast<u32>(span / page_size));
 }
 
 void Mmu::flush_page_pcid(u64 linear, u16) { flush_page(linear); }  // more than asked for is allowed
 
-void Mmu::drop_first_level(u64 linear) {
-  auto const index = (linear >> 12) & (table_entries - 1);
-  for (auto& table : *storage_) table.entries[index] = {};
-}
-
-void Mmu::drop_page(u64 linear) {
-  drop_first_level(linear);
-  for (auto& cached : (*cached_)[(linear >> 12) % sets]) {
-    if (cached.page == (linear & page_mask)) cached.page = ~u64{};
-  }
-}
-
-void Mmu::note_large_page(u64 linear, u64 size) {
-  any_large_page_ = true;
-  if (size == GiB) return set_bit(gigabyte_pages_seen_, linear / GiB);
-  for (auto offset = u64{}; offset < size; offset += large_page) {
-    set_bit(large_pages_, (align_down(linear, size) + offset) / large_page);
-  }
-}
-
-// ---- translation ----
-
-std::byte* Mmu::host(u64 physical, bool for_write) {
-  if (!region_.range.contains(Gpa{physical}, 1)) {
-    auto const* found = memory_.find(Gpa{physical});
-    if (found == nullptr) return nullptr;
-    region_ = *found;
-  }
-  if (for_write && region_.kind == memory::RegionKind::rom) return nullptr;
-  return region_.host + (physical - region_.range.start.value);
-}
-
-bool Mmu::permits(u32 flags, Access access, Rights rights) const {
-  if (rights == Rights::user) {
-    if (!(flags & user)) return false;
-    if (access == Access::write) return flags & writable;
-    return access == Access::read || !(flags & no_execute);
-  }
-  if (access == Access::execute) return !(flags & no_execute) && !(mode_.smep && (flags & user));
-  if (mode_.smap && (flags & user) && rights != Rights::supervisor_ac) return false;
-  return access == Access::read || (flags & writable) || !mode_.write_protect;
-}
-
-void Mmu::page_fault(u64 linear, Access access, Rights rights, u32 code) {
-  drop_page(linear);  // SDM vol. 3, 4.10.4.1: a page fault invalidates what was cached for its address
-  if (access == Access::write) code |= x86::pf_write;
-  if (rights == Rights::user) code |= x86::pf_user;
-  if (access == Access::execute && (mode_.no_execute || mode_.smep)) code |= x86::pf_fetch;
-  throw Fault{.vector = x86::Vector::pf, .has_error_code = true, .error_code = code, .address = linear};
-}
-
-Mmu::Cached* Mmu::find_cached(u64 linear) {
-  for (auto& cached : (*cached_)[(linear >> 12) % sets]) {
-    if (cached.page == (linear & page_mask) &&
-        (cached.stamp == space_->stamp || cached.stamp == global_stamp_)) {
-      return &cached;
+void Mmu::drop_pages(u64 linear, u32 pages) {
+  auto const first = align_down(linear, page_size);
+  for (auto window = u8{}; window < Windows::count; ++window) {
+    auto& usage = (*usage_)[window];
+    if (usage.used == 0) continue;
+    auto executed = false;
+    for (auto i = u32{}; i < pages; ++i) {
+      auto const page = first + i * page_size;
+      auto const index = Window::index(page);
+      auto& entry = windows_[window].tlb[index];
+      if (entry.read == page || entry.write == page || entry.execute == page) make_invalid(entry, index);
+      executed |= test_bit(usage.executed, index);
     }
+    if (executed) tell_observer(window);
   }
-  return nullptr;
-}
-
-Mmu::Cached& Mmu::insert(Cached const& cached) {
-  auto const set = (cached.page >> 12) % sets;
-  auto* const old = find_cached(cached.page);
-  auto& slot = old != nullptr ? *old : (*cached_)[set][next_way_[set]++ % ways];
-  slot = cached;
-  return slot;
-}
-
-void Mmu::fill(u64 linear, Rights rights, Cached const& cached) {
-  if (cached.host == nullptr) return;
-  auto const tag_here = tag(linear);
-  auto const may = [&](Access access) { return permits(cached.flags(), access, rights); };
-  auto const stores = (cached.flags() & dirty) && (cached.flags() & host_writable) && may(Access::write);
-  tables_[static_cast<u8>(rights)].entries[(linear >> 12) & (table_entries - 1)] = {
-      .read = may(Access::read) ? tag_here : 0,
-      .write = stores ? tag_here : 0,
-      .execute = may(Access::execute) ? tag_here : 0,
-      // SOUND: only ever added back to an address of the same page, giving a pointer into the region.
-      .addend = reinterpret_cast<u64>(cached.host) - (linear & page_mask)};
-}
-
-Mmu::Translation Mmu::translate(u64 linear, Access access, Rights rights) {
-  auto const* cached = find_cached(linear);
-  auto const usable = cached != nullptr && permits(cached->flags(), access, rights) &&
-                      (access != Access::write || (cached->flags() & dirty));
-  if (!usable) {
-    auto walked = mode_.format == PagingMode::Format::two_level ? walk<u32>(linear, access, rights)
-                                                                : walk<u64>(linear, access, rights);
-    walked.stamp = walked.flags() & global ? global_stamp_ : space_->stamp;
-    walked.host = host(walked.physical(), false);
-    if (host(walked.physical(), true) != nullptr) walked.physical_and_flags |= host_writable;
-    cached = &insert(walked);
-  }
-  fill(linear, rights, *cached);
-  auto const reachable =
-      cached->host != nullptr && (access != Access::write || (cached->flags() & host_writable));
-  auto const offset = linear & ~page_mask;
-  return {.physical = cached->physical() + offset, .host = reachable ? cached->host + offset : nullptr};
-}
-
-template <typename PageTableEntry>
-Mmu::Cached Mmu::walk(u64 linear, Access access, Rights rights) {
-  auto cached = Cached{.page = linear & page_mask};
-  if (mode_.format == PagingMode::Format::none) {
-    cached.physical_and_flags = (linear & page_mask) | writable | user | dirty;
-    return cached;
-  }
-  auto const format = PageTableFormat<PageTableEntry>{mode_, physical_address_bits_, gigabyte_pages_};
-  struct Step {
-    PageTableEntry* at;
-    PageTableEntry value;
-    bool writable;  // false: the table lies in ROM
-  };
-  for (;;) {
-    auto path = std::array<Step, 4>{};
-    auto depth = std::size_t{};
-    auto flags = u32{writable | user};
-    auto table = root_ & format.root_mask();
-    auto level = format.top_level();
-    if (mode_.format == PagingMode::Format::pae) {
-      auto const pdpte = pdpte_[linear >> 30 & 3];
-      if (!(pdpte & page_present)) page_fault(linear, access, rights, 0);
-      table = pdpte & format.address_mask();
+  for (auto i = u32{}; i < pages; ++i) {
+    auto const page = first + i * page_size;
+    for (auto& cached : (*cached_)[(page >> 12) % sets]) {
+      if (cached.page == page) cached.page = ~u64{};
     }
-    for (;; --level) {
-      // SOUND: page-table entries are aligned and lie in one page, so `at` has sizeof(PageTableEntry) bytes.
-      auto* const at = reinterpret_cast<PageTableEntry*>(host(table + format.index(linear, level), false));
-      auto const value =
-          at != nullptr ? __atomic_load_n(at, __ATOMIC_RELAXED) : static_cast<PageTableEntry>(~u64{});
-      if (!(value & page_present)) page_fault(linear, access, rights, 0);
-      if (format.reserved(value, level) != 0) {
-        page_fault(linear, access, rights, x86::pf_present | x86::pf_reserved);
-      }
-      path[depth++] = {at, value, host(table, true) != nullptr};
-      if (!(value & page_writable)) flags &= ~u32{writable};
-      if (!(value & page_user)) flags &= ~u32{user};
-      if (format.no_execute(value)) flags |= no_execute;
-      if (level == 1 || format.is_large(value, level)) break;
-      table = value & format.address_mask();
-    }
-    auto const leaf = path[depth - 1].value;
-    if (!permits(flags, access, rights)) page_fault(linear, access, rights, x86::pf_present);
-    if ((leaf & page_global) && mode_.global_pages) flags |= global;
-
-    auto lost_race = false;
-    for (auto i = std::size_t{}; i < depth && !lost_race; ++i) {
-      auto wanted = static_cast<PageTableEntry>(path[i].value | page_accessed);
-      if (i + 1 == depth && access == Access::write) wanted |= page_dirty;
-      if (wanted == path[i].value || !path[i].writable) continue;
-      // SOUND: other vCPUs and DMA may change the entry; it is replaced only if it is still what was walked.
-      lost_race = !__atomic_compare_exchange_n(path[i].at, &path[i].value, wanted, false, __ATOMIC_SEQ_CST,
-                                               __ATOMIC_RELAXED);
-    }
-    if (lost_race) continue;
-    if ((leaf & page_dirty) || access == Access::write) flags |= dirty;
-    auto const size = format.page_bytes(level);
-    if (size > page_size) note_large_page(linear, size);
-    cached.physical_and_flags = (format.frame(leaf, level) + (linear & (size - 1) & page_mask)) | flags;
-    return cached;
   }
 }
 

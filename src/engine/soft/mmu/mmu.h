@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <memory>
 
+#include "engine/soft/mmu/window.h"
 #include "memory/guest_memory.h"
 #include "vocab/numbers.h"
 
@@ -24,23 +25,24 @@ struct PagingMode {
   bool operator==(PagingMode const&) const = default;
 };
 
+/// Hears what may make addresses of code that it remembers for a window wrong.
+class MappingObserver {
+ public:
+  virtual ~MappingObserver() = default;
+  /// An executable page may have gone from this window, or moved: forget all that was known of it.
+  virtual void mappings_changed(u8 window) noexcept = 0;
+};
+
 /// Translation of one vCPU: page tables behind a software TLB. Used by the vCPU's thread only; other vCPUs may
 /// change page tables in guest memory at any time, and accessed and dirty flags are set atomically against
 /// them.
 ///
-/// First level: per Rights a direct-mapped table whose tags hold the page and, in the low 12 bits, a
-/// generation; a flush takes a new generation instead of clearing, and a return to a recent PCID takes its
-/// generation up again. Second level: 4-way, tagged by address space, where global pages survive.
+/// First level: a direct-mapped table in each window. User code has a window for each recent address space;
+/// the two for supervisor code are shared by all of them and lose their non-global pages at a CR3 load. What
+/// was filled stands in lists, so that nothing is ever cleared as a whole. Second level: 4-way, tagged by
+/// address space, where global pages survive. Third: where the last level of page tables lies.
 class Mmu {
  public:
-  static constexpr u32 table_entries{4096};
-
-  /// A tag matches for an access that lies in this page, has these Rights and needs no slow path: RAM (or ROM
-  /// for read and execute), for write also dirty.
-  struct Entry {
-    u64 read{}, write{}, execute{};
-    u64 addend{};  // host address - linear address
-  };
   struct Translation {
     u64 physical{};
     std::byte* host{};  // null: MMIO, nothing, or a write to ROM
@@ -68,24 +70,47 @@ class Mmu {
   // ---- translation ----
   /// Throws #PF. `linear` is canonical. Fills the TLB.
   Translation translate(u64 linear, Access access, Rights rights);
+  /// The host's address for an access that needs nothing but a look into the page tables, with the TLB filled;
+  /// null when there is more to it (a fault, a device, ROM, the end of a page or of the canonical addresses).
+  /// Raises nothing and changes nothing that a guest sees but accessed and dirty flags; touches general
+  /// registers only.
+  std::byte* refill(u64 linear, u32 size, Access access, Rights rights) noexcept;
 
-  /// table_entries of them, by linear page number modulo table_entries; they never move.
-  Entry const* table(Rights rights) const { return tables_[static_cast<u8>(rights)].entries.data(); }
-  Entry const& entry(Rights rights, u64 linear) const {
-    return tables_[static_cast<u8>(rights)].entries[(linear >> 12) & (table_entries - 1)];
+  // ---- windows ----
+  /// Of these rights in the present address space; changes with set_cr3() and flushes.
+  u8 window(Rights rights) const { return current_[static_cast<u8>(rights)]; }
+  Window& window_at(u8 number) { return windows_[number]; }
+  TlbEntry const& entry(Rights rights, u64 linear) const {
+    return windows_[window(rights)].tlb[Window::index(linear)];
   }
-  /// The tag that an entry must have for an access whose last byte is at `last`.
-  u64 tag(u64 last) const { return (last & ~u64{0xfff}) | generation_; }
+  /// The entry for the rights chosen by set_data_rights().
+  TlbEntry const& data_entry(u64 linear) const { return data_entries_[Window::index(linear)]; }
+  void set_data_rights(Rights rights) {
+    data_rights_ = rights;
+    data_entries_ = windows_[window(rights)].tlb.data();
+  }
+  /// May be null. Whoever remembers addresses of code for a window says so for each page with note_executed().
+  void set_observer(MappingObserver* observer) { observer_ = observer; }
+  void note_executed(u8 window, u64 linear) {
+    auto const index = Window::index(linear);
+    (*usage_)[window].executed[index / 64] |= u64{1} << index % 64;
+  }
 
   u8 physical_address_bits() const { return physical_address_bits_; }
   /// Host address of physical memory, or null; for page tables and the like.
   std::byte* host(u64 physical, bool for_write);
 
  private:
-  struct Table {
-    std::array<Entry, table_entries> entries;
+  enum Flag : u32 {
+    writable = 1,
+    user = 2,
+    no_execute = 4,
+    right_flags = 7,
+    dirty = 8,
+    global = 16,
+    host_writable = 32,
+    leaf = 64
   };
-  enum Flag : u32 { writable = 1, user = 2, no_execute = 4, dirty = 8, global = 16, host_writable = 32 };
   struct Cached {  // second level
     u64 page{~u64{}};
     u64 stamp{};
@@ -97,43 +122,81 @@ class Mmu {
   };
   static_assert(sizeof(Cached) == 32);
   static constexpr u32 sets{2048}, ways{4};
-  struct Space {  // an address space whose translations may still be cached
+  struct Directory {     // what page-directory entry `number` led to, in formats of 64-bit entries
+    u64 number{~u64{}};  // linear / 2 MiB
+    u64 stamp{};
+    std::byte* table{};     // of page-table entries, when it is not a leaf
+    u64 frame_and_flags{};  // of all levels so far; host_writable: `table` lies in RAM
+  };
+  static constexpr u32 directories{256};
+  struct Space {  // an address space whose translations may still be cached; its index is its window
     u16 pcid{};
-    u16 generation{};  // 0: no first level entries
-    u64 stamp{};       // 0: slot unused
+    u64 stamp{};  // 0: slot unused
     u64 last_used{};
   };
+  struct Usage {  // what of a window is filled
+    u32 used{}, non_global{};
+    bool executable{}, non_global_executable{};  // such a page was filled
+    std::array<u16, Window::tlb_entries> used_list, non_global_list;
+    std::array<u64, Window::tlb_entries / 64> on_non_global_list{};
+    std::array<u64, Window::tlb_entries / 64> executed{};  // pages, by number, hashed
+  };
+  struct Walk {
+    Cached result{};
+    u32 error_code{};  // of the fault, with its P and RSVD bits alone
+  };
 
-  template <typename PageTableEntry>
-  Cached walk(u64 linear, Access access, Rights rights);
-  bool permits(u32 flags, Access access, Rights rights) const;
-  [[noreturn]] void page_fault(u64 linear, Access access, Rights rights, u32 code);
-  Cached* find_cached(u64 linear);
-  Cached& insert(Cached const& cached);
-  void fill(u64 linear, Rights rights, Cached const& cached);
-  void note_large_page(u64 linear, u64 size);
-  void drop_page(u64 linear);
-  void drop_first_level(u64 linear);
-  u16 new_generation();
+  // ---- flushes ----
   Space& space_for(u16 pcid);
   void enter(Space& space);
+  u8 window_of(Space const& space) const { return static_cast<u8>(&space - spaces_.data()); }
+  u16 present_pcid() const { return mode_.pcid ? static_cast<u16>(root_ & 0xfff) : u16{}; }
+  void clear(u8 window);
+  void drop_non_global(u8 window);
+  void drop_pages(u64 linear, u32 pages);
+  void tell_observer(u8 window);
+  void forget_directories() { directory_stamp_ = ++last_stamp_; }
   void load_pdptes(u64 cr3);
+  void derive_from_mode();
+
+  // ---- translation; mmu_walk.cpp ----
+  bool permits(u32 flags, Access access, Rights rights) const {
+    return permitted_[static_cast<u8>(rights)][flags & right_flags] >> static_cast<u8>(access) & 1;
+  }
+  Cached* find_cached(u64 linear) noexcept;
+  /// The translation if it is cached and permits the access.
+  Cached* find_usable(u64 linear, Access access, Rights rights) noexcept;
+  bool walk(u64 linear, Access access, Rights rights, Walk& walk) noexcept;
+  bool walk_from_directory(u64 linear, Access access, Rights rights, Walk& walk) noexcept;
+  template <typename PageTableEntry>
+  bool walk_all(u64 linear, Access access, Rights rights, Walk& walk) noexcept;
+  Cached& insert(Cached const& cached) noexcept;
+  void fill(u64 linear, Rights rights, Cached const& cached) noexcept;
+  void note_large_page(u64 linear, u64 size) noexcept;
+  [[noreturn]] void page_fault(u64 linear, Access access, Rights rights, u32 code);
 
   memory::GuestMemory& memory_;
   u8 physical_address_bits_;
   bool gigabyte_pages_;
   PagingMode mode_{};
-  u64 generation_{1};
-  std::unique_ptr<std::array<Table, 3>> storage_;
-  Table* tables_;
+  // Derived from the mode: accesses by rights and right_flags, and what is what in a 64-bit page-table entry.
+  std::array<std::array<u8, right_flags + 1>, 3> permitted_{};
+  u64 entry_reserved_{}, entry_address_{};
+  Windows windows_;
+  std::array<u8, 3> current_{Windows::user, Windows::supervisor, Windows::supervisor_ac};
+  Rights data_rights_{};
+  TlbEntry const* data_entries_{};
+  MappingObserver* observer_{};
+  std::unique_ptr<std::array<Usage, Windows::count>> usage_;
   std::unique_ptr<std::array<std::array<Cached, ways>, sets>> cached_;
   std::array<u8, sets> next_way_{};
-  std::array<Space, 8> spaces_{};
-  Space* space_{};
+  std::array<Directory, directories> directories_{};
+  u64 directory_stamp_{};
+  std::array<Space, Windows::spaces> spaces_{};
+  Space* space_{spaces_.data()};
   u64 clock_{};
   u64 last_stamp_{};
   u64 global_stamp_{};
-  u16 last_generation_{};
   u64 root_{};
   std::array<u64, 4> pdpte_{};
   // A bit per 2 MiB and per 1 GiB of linear address, hashed: there may be a large page.

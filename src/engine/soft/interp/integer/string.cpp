@@ -79,9 +79,9 @@ std::byte* plain_memory(Cpu& cpu, Instruction const& insn, Side side, u64 bytes,
   auto const offset = index_register(cpu, side.reg, insn.address_size);
   auto const linear = cpu.linear(side.segment, offset, 1, access);
   auto const& entry = cpu.mmu.entry(cpu.rights(), linear);
-  if (cpu.mmu.tag(linear + bytes - 1) != (access == Access::write ? entry.write : entry.read)) return nullptr;
-  // SOUND: the tag says that the page lies in guest memory at this distance.
-  return reinterpret_cast<std::byte*>(linear + entry.addend);
+  if (!in_page(access == Access::write ? entry.write : entry.read, linear, bytes)) return nullptr;
+  // SOUND: the tag says that the page lies in guest memory.
+  return reinterpret_cast<std::byte*>(entry.page + linear % page_size);
 }
 bool runs_natively(Cpu const& cpu) {
   auto const checks_alignment =

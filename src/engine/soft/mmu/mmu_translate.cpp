@@ -1,0 +1,32 @@
+#include "engine/soft/interp/fault.h"
+#include "engine/soft/mmu/mmu.h"
+
+// The half of translation that throws; mmu_walk.cpp is the other.
+namespace vireo::engine::soft {
+
+void Mmu::page_fault(u64 linear, Access access, Rights rights, u32 code) {
+  forget_directories();
+  drop_pages(linear, 1);  // SDM vol. 3, 4.10.4.1: a page fault invalidates what was cached for its address
+  if (access == Access::write) code |= x86::pf_write;
+  if (rights == Rights::user) code |= x86::pf_user;
+  if (access == Access::execute && (mode_.no_execute || mode_.smep)) code |= x86::pf_fetch;
+  throw Fault{.vector = x86::Vector::pf, .has_error_code = true, .error_code = code, .address = linear};
+}
+
+Mmu::Translation Mmu::translate(u64 linear, Access access, Rights rights) {
+  auto const* cached = find_usable(linear, access, rights);
+  if (cached == nullptr) {
+    auto found = Walk{};
+    if (!walk(linear, access, rights, found)) page_fault(linear, access, rights, found.error_code);
+    auto const* const before = find_cached(linear);
+    if (before != nullptr && before->host != found.result.host) drop_pages(linear, 1);
+    cached = &insert(found.result);
+  }
+  fill(linear, rights, *cached);
+  auto const reachable =
+      cached->host != nullptr && (access != Access::write || (cached->flags() & host_writable));
+  auto const offset = linear % page_size;
+  return {.physical = cached->physical() + offset, .host = reachable ? cached->host + offset : nullptr};
+}
+
+}  // namespace vireo::engine::soft

@@ -4,11 +4,16 @@
 
 #include "image/qcow2/qcow2_format.h"
 #include "image/raw/raw_format.h"
+#include "image/vdi/vdi_format.h"
 
 namespace vireo::image {
 
 std::span<ImageFormat const* const> image_formats() {
-  static constexpr auto all = std::array<ImageFormat const*, 2>{&qcow2::format, &raw::format};
+  static constexpr auto all = std::to_array<ImageFormat const*>({
+      &qcow2::format,
+      &vdi::format,
+      &raw::format,
+  });
   return all;
 }
 

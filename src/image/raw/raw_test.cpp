@@ -50,7 +50,7 @@ TEST(Raw, NamesTheFormatsWhenAskedForAnUnknownOne) {
   auto const folder = host::TestFolder{};
   auto const result = open_image(raw_file(folder, 512), {.format = "qcow3"});
   ASSERT_FALSE(result);
-  EXPECT_NE(result.error().what().find("qcow2, raw"), std::string::npos) << result.error().what();
+  EXPECT_NE(result.error().what().find(", raw"), std::string::npos) << result.error().what();
 }
 
 }  // namespace

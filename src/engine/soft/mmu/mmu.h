@@ -164,13 +164,12 @@ class Mmu {
     return permitted_[static_cast<u8>(rights)][flags & right_flags] >> static_cast<u8>(access) & 1;
   }
   Cached* find_cached(u64 linear) noexcept;
-  /// The translation if it is cached and permits the access.
-  Cached* find_usable(u64 linear, Access access, Rights rights) noexcept;
+  bool usable(Cached const* cached, Access access, Rights rights) const noexcept;
   bool walk(u64 linear, Access access, Rights rights, Walk& walk) noexcept;
   bool walk_from_directory(u64 linear, Access access, Rights rights, Walk& walk) noexcept;
   template <typename PageTableEntry>
   bool walk_all(u64 linear, Access access, Rights rights, Walk& walk) noexcept;
-  Cached& insert(Cached const& cached) noexcept;
+  Cached& insert(Cached const& cached, Cached* old) noexcept;
   void fill(u64 linear, Rights rights, Cached const& cached) noexcept;
   void note_large_page(u64 linear, u64 size) noexcept;
   [[noreturn]] void page_fault(u64 linear, Access access, Rights rights, u32 code);

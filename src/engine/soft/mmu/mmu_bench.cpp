@@ -49,6 +49,87 @@ void read_pages(benchmark::State& state) {
 }
 BENCHMARK(read_pages)->Arg(1024)->Arg(6144)->Arg(16384);
 
+/// A small page table on its own, without a Cpu.
+struct Translation {
+  static constexpr u64 tables{0x10000}, far{64 * MiB};
+  TestMachine machine{128 * MiB};
+  Mmu mmu{machine.memory(), 39, true};
+
+  explicit Translation(bool pcid) {
+    constexpr u64 all_rights{0x67};  // present, writable, user, accessed, dirty
+    machine.store<u64>(tables, (tables + 0x1000) | all_rights);
+    machine.store<u64>(tables + 0x1000, (tables + 0x2000) | all_rights);
+    for (auto directory = u64{}; directory < 32; ++directory) {
+      machine.store<u64>(tables + 0x2000 + directory * 8, (tables + 0x3000 + directory * 0x1000) | all_rights);
+    }
+    for (auto page = u64{}; page < 32 * 512; ++page) {
+      machine.store<u64>(tables + 0x3000 + page * 8, (far + page * page_size) | all_rights);
+    }
+    mmu.set_mode({.format = PagingMode::Format::four_level, .pcid = pcid}, tables);
+    mmu.set_cr3(tables, false);
+  }
+  void touch(u64 page, Rights rights = Rights::user) {
+    benchmark::DoNotOptimize(mmu.refill(page * page_size, 8, Access::read, rights));
+  }
+};
+
+/// A first-level miss that the second level answers.
+void refill(benchmark::State& state) {
+  auto translation = Translation{false};
+  for (auto page = u64{}; page < 4096; ++page) translation.touch(page);
+  auto page = u64{};
+  for (auto _ : state) translation.touch(page++ % 4096);
+}
+BENCHMARK(refill);
+
+/// A miss in both, in page tables of 4 KiB pages.
+void walk(benchmark::State& state) {
+  auto translation = Translation{false};
+  auto page = u64{};
+  for (auto _ : state) translation.touch(page++ % (32 * 512));
+}
+BENCHMARK(walk);
+
+/// Between two address spaces that stay cached.
+void cr3_switch_kept(benchmark::State& state) {
+  auto translation = Translation{true};
+  auto pcid = u64{1};
+  for (auto _ : state) {
+    translation.mmu.set_cr3(Translation::tables | pcid, true);
+    pcid = 3 - pcid;
+  }
+}
+BENCHMARK(cr3_switch_kept);
+
+/// A flush of a space of which 300 pages are in the first level, and their way back.
+void flush_and_refill_300(benchmark::State& state) {
+  auto translation = Translation{false};
+  for (auto _ : state) {
+    translation.mmu.set_cr3(Translation::tables, false);
+    for (auto page = u64{}; page < 300; ++page) translation.touch(page);
+  }
+}
+BENCHMARK(flush_and_refill_300);
+
+void flush_300(benchmark::State& state) {
+  auto translation = Translation{false};
+  for (auto _ : state) {
+    state.PauseTiming();
+    for (auto page = u64{}; page < 300; ++page) translation.touch(page);
+    state.ResumeTiming();
+    translation.mmu.set_cr3(Translation::tables, false);
+  }
+}
+BENCHMARK(flush_300)->Iterations(20000);
+
+void invlpg(benchmark::State& state) {
+  auto translation = Translation{false};
+  for (auto page = u64{}; page < 300; ++page) translation.touch(page);
+  auto page = u64{};
+  for (auto _ : state) translation.mmu.flush_page(page++ % 300 * page_size);
+}
+BENCHMARK(invlpg);
+
 /// Touches one page after a CR3 write.
 void cr3_write(benchmark::State& state) {
   auto guest = Guest{};

@@ -14,13 +14,12 @@ void Mmu::page_fault(u64 linear, Access access, Rights rights, u32 code) {
 }
 
 Mmu::Translation Mmu::translate(u64 linear, Access access, Rights rights) {
-  auto const* cached = find_usable(linear, access, rights);
-  if (cached == nullptr) {
+  auto* cached = find_cached(linear);
+  if (!usable(cached, access, rights)) {
     auto found = Walk{};
     if (!walk(linear, access, rights, found)) page_fault(linear, access, rights, found.error_code);
-    auto const* const before = find_cached(linear);
-    if (before != nullptr && before->host != found.result.host) drop_pages(linear, 1);
-    cached = &insert(found.result);
+    if (cached != nullptr && cached->host != found.result.host) drop_pages(linear, 1);
+    cached = &insert(found.result, cached);
   }
   fill(linear, rights, *cached);
   auto const reachable =

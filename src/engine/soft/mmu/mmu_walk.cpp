@@ -42,15 +42,13 @@ Mmu::Cached* Mmu::find_cached(u64 linear) noexcept {
   return nullptr;
 }
 
-Mmu::Cached* Mmu::find_usable(u64 linear, Access access, Rights rights) noexcept {
-  auto* const cached = find_cached(linear);
-  if (cached == nullptr || !permits(cached->flags(), access, rights)) return nullptr;
-  return access != Access::write || (cached->flags() & dirty) ? cached : nullptr;
+bool Mmu::usable(Cached const* cached, Access access, Rights rights) const noexcept {
+  if (cached == nullptr || !permits(cached->flags(), access, rights)) return false;
+  return access != Access::write || (cached->flags() & dirty);
 }
 
-Mmu::Cached& Mmu::insert(Cached const& cached) noexcept {
+Mmu::Cached& Mmu::insert(Cached const& cached, Cached* old) noexcept {
   auto const set = (cached.page >> 12) % sets;
-  auto* const old = find_cached(cached.page);
   auto& slot = old != nullptr ? *old : (*cached_)[set][next_way_[set]++ % ways];
   slot = cached;
   return slot;
@@ -85,13 +83,12 @@ void Mmu::fill(u64 linear, Rights rights, Cached const& cached) noexcept {
 
 std::byte* Mmu::refill(u64 linear, u32 size, Access access, Rights rights) noexcept {
   if (!canonical(linear) || linear % page_size + size > page_size) return nullptr;
-  auto const* cached = find_usable(linear, access, rights);
-  if (cached == nullptr) {
+  auto* cached = find_cached(linear);
+  if (!usable(cached, access, rights)) {
     auto found = Walk{};
     if (!walk(linear, access, rights, found)) return nullptr;
-    auto const* const before = find_cached(linear);
-    if (before != nullptr && before->host != found.result.host) return nullptr;  // the observer must hear of it
-    cached = &insert(found.result);
+    if (cached != nullptr && cached->host != found.result.host) return nullptr;  // the observer must hear of it
+    cached = &insert(found.result, cached);
   }
   if (cached->host == nullptr) return nullptr;
   fill(linear, rights, *cached);

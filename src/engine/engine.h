@@ -10,9 +10,14 @@
 
 namespace vireo::engine {
 
+/// How the software engine runs guest code.
+enum class Tier : u8 { translate, interpret };
+
 struct EngineConfig {
   u32 vcpus{1};
   x86::CpuidModel model;  // what CPUID answers, the same on every engine
+  Tier tier{Tier::translate};
+  u64 code_cache{64 * MiB};  // bytes of translated code, for all vCPUs together
 };
 
 /// A virtual processor complex: vCPUs with their local APICs. reset(), state access, save and restore only

@@ -16,8 +16,9 @@ Result<std::unique_ptr<Machine>> Machine::create(MachineConfig const& config) {
   TRY_IN("kernel", machine->media_.load(machine->memory_, Gpa{0}));  // before anything runs: does it fit?
   machine->executor_ = TRY(MachineExecutor::create());
   auto model = TRY_IN("cpu", x86::CpuidModel::create(config.cpu, config.cpus));
-  machine->engine_ =
-      TRY(engine::create_software_engine({.vcpus = config.cpus, .model = std::move(model)}, *machine));
+  auto const tier = config.engine == "software,translate" ? engine::Tier::translate : engine::Tier::interpret;
+  machine->engine_ = TRY(engine::create_software_engine(
+      {.vcpus = config.cpus, .model = std::move(model), .tier = tier}, *machine));
   machine->devices_ =
       TRY(Devices::create(config, *machine->executor_, machine->memory_, *machine->engine_, *machine));
   return machine;

@@ -35,6 +35,8 @@ class ApicSurroundings {
   virtual u64 guest_tsc_offset() const = 0;  // guest TSC - machine TSC
   /// This APIC's vCPU has to look at its events. Any thread.
   virtual void notify() = 0;
+  /// The timer was set anew. On the vCPU's thread.
+  virtual void timer_changed() {}
   /// Sends to all APICs that the message names, this one perhaps among them.
   virtual void send(ApicMessage const& message) = 0;
   virtual void end_of_level_interrupt(u8 vector) = 0;

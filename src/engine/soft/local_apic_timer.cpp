@@ -26,6 +26,7 @@ void LocalApic::start_count(u32 count) {
   if (count == 0) return;
   state_.timer_start = std::max<u64>(surroundings_.machine_tsc(), 1);
   state_.timer_next = state_.timer_start + count * ticks_per_count();
+  surroundings_.timer_changed();
 }
 
 u64 LocalApic::timer_deadline() const { return state_.timer_next == 0 ? ~u64{0} : state_.timer_next; }
@@ -54,6 +55,7 @@ void LocalApic::set_tsc_deadline(u64 deadline) {
   auto const guest = machine + surroundings_.guest_tsc_offset();
   auto const distance = deadline > guest ? deadline - guest : 0;
   state_.timer_next = distance > ~machine ? ~u64{0} - 1 : std::max<u64>(machine + distance, 1);
+  surroundings_.timer_changed();
   poll_timer();
 }
 

@@ -21,6 +21,11 @@ class SoftwareEngine final : public Engine, private ApicFabric {
   }
   ~SoftwareEngine() override { stop(); }
 
+  Result<> use_translators() {
+    for (auto& vcpu : vcpus_) TRY(vcpu->use_translator(config_.code_cache / vcpus_.size()));
+    return {};
+  }
+
   // The machine's TSC goes on from where it stood, or from the machine's clock where that is further (after a
   // restore).
   void start() override {
@@ -102,7 +107,9 @@ Result<std::unique_ptr<Engine>> create_software_engine(EngineConfig const& confi
   if (config.vcpus == 0 || config.vcpus > soft::most_vcpus) {
     return fail(Errc::invalid, "the software engine runs 1 to 254 vCPUs");
   }
-  return std::make_unique<soft::SoftwareEngine>(config, machine);
+  auto engine = std::make_unique<soft::SoftwareEngine>(config, machine);
+  if (config.tier == Tier::translate) TRY(engine->use_translators());
+  return engine;
 }
 
 }  // namespace vireo::engine

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "engine/soft/interp/run_loop.h"
+#include "engine/soft/translate/translator.h"
 
 namespace vireo::engine::soft {
 
@@ -31,6 +32,21 @@ std::unique_ptr<Executor> make_executor() {
   return std::make_unique<ExecutorOf<Tier>>();
 }
 
+class TranslatingExecutor final : public Executor {
+ public:
+  RunExit run(Cpu& cpu, u32 max_blocks) override {
+    if (!translator_) translator_ = std::move(translate::Translator::create(cpu, cache_bytes).value());
+    return translator_->run(cpu, max_blocks);
+  }
+  void forget_all() override {
+    if (translator_) translator_->forget_all();
+  }
+
+ private:
+  static constexpr u32 cache_bytes{16 << 20};
+  std::unique_ptr<translate::Translator> translator_;
+};
+
 struct Tier {
   std::string name;
   std::unique_ptr<Executor> (*make)();
@@ -40,7 +56,11 @@ struct Tier {
 
 /// All that must pass the differential tests and the guests of guest/asm. A tier joins by a line here.
 inline std::vector<Tier> const& tiers() {
-  static auto const all = std::vector<Tier>{{.name = "interpreter", .make = make_executor<Interpreter>}};
+  static auto const all = std::vector<Tier>{
+      {.name = "interpreter", .make = make_executor<Interpreter>},
+      {.name = "translator",
+       .make = []() -> std::unique_ptr<Executor> { return std::make_unique<TranslatingExecutor>(); },
+       .stale_dead_flags = true}};
   return all;
 }
 

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 
+#include "engine/soft/host_timer.h"
 #include "engine/soft/interp/system/event.h"
 #include "engine/soft/paravirt.h"
 #include "engine/soft/vcpu_check.h"
@@ -20,6 +21,7 @@ namespace vireo::engine::soft {
 namespace {
 
 constexpr u32 blocks_at_once{200};
+constexpr u32 exits_at_once{1000};
 constexpr u64 worth_sleeping_ns{20'000};  // a sleep costs about that much
 constexpr u64 stolen_time_reports_per_second{50};
 constexpr u64 longest_sleep_ns{1'000'000'000};
@@ -79,6 +81,16 @@ void Vcpu::forget_translations() {
   cpu_.mmu.set_cr3(cpu_.state.cr3, false);
   cpu_.mmu.flush_all();
   interpreter_.forget_all();
+  if (translator_) translator_->forget_all();
+}
+
+Result<> Vcpu::use_translator(u64 cache_bytes) {
+  translator_ = TRY(translate::Translator::create(cpu_, static_cast<u32>(cache_bytes)));
+  return {};
+}
+
+RunExit Vcpu::run_guest() {
+  return translator_ ? translator_->run(cpu_, exits_at_once) : interpreter_.run(cpu_, blocks_at_once);
 }
 
 // ---- waking ----
@@ -136,6 +148,7 @@ void Vcpu::run() {
   prctl(PR_SET_TIMERSLACK, 1);
   paravirt::publish_time(cpu_);
   auto stolen = StolenTime{};
+  auto timer = HostTimer{cpu_};
   auto next_report = machine_tsc();
 
   while (true) {
@@ -157,7 +170,11 @@ void Vcpu::run() {
       wait(apic_.timer_deadline());
       continue;
     }
-    if (interpreter_.run(cpu_, blocks_at_once) == RunExit::shutdown) return wait_for_stop("triple fault");
+    if (translator_) {
+      auto const next = std::min(apic_.timer_deadline(), next_report);
+      timer.arm(next - cpu_.machine_tsc_offset);
+    }
+    if (run_guest() == RunExit::shutdown) return wait_for_stop("triple fault");
   }
 }
 

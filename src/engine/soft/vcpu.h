@@ -5,6 +5,7 @@
 #include "engine/soft/interp/cpu.h"
 #include "engine/soft/interp/run_loop.h"
 #include "engine/soft/local_apic.h"
+#include "engine/soft/translate/translator.h"
 
 namespace vireo::engine::soft {
 
@@ -23,6 +24,8 @@ class Vcpu final : private ApicSurroundings {
  public:
   Vcpu(VcpuId id, MachineView& machine, x86::CpuidModel const& model, ApicFabric& fabric, u32 apic_timer_ratio);
   ~Vcpu() override { stop(); }
+  /// Before the first start: runs translated code, out of a cache of that many bytes.
+  Result<> use_translator(u64 cache_bytes);
 
   struct ClockBase {
     u64 machine_tsc_offset, tsc, ns;  // Cpu::machine_tsc_offset, clock_tsc, clock_ns
@@ -44,6 +47,7 @@ class Vcpu final : private ApicSurroundings {
   u64 machine_tsc() const override;
   u64 guest_tsc_offset() const override { return cpu_.state.tsc_offset; }
   void notify() override;
+  void timer_changed() override { cpu_.request_attention(attention_events); }
   void send(ApicMessage const& message) override { fabric_.route(message); }
   void end_of_level_interrupt(u8 vector) override { cpu_.machine().broadcast_eoi(vector); }
   void kick_vcpu(u32 apic_id) override { fabric_.kick(apic_id); }
@@ -58,11 +62,13 @@ class Vcpu final : private ApicSurroundings {
   void wait_for_stop(char const* reason);
   void wake();
   void forget_translations();
+  RunExit run_guest();
 
   Cpu cpu_;
   ApicFabric& fabric_;
   LocalApic apic_;
   Interpreter interpreter_;
+  std::unique_ptr<translate::Translator> translator_;
   std::atomic<bool> asleep_{};
   bool kicked_{};
   std::thread thread_;

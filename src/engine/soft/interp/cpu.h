@@ -77,6 +77,7 @@ class Cpu {
   bool code64() const { return code_size_ == x86::CodeSize::bits64; }
   bool virtual8086() const { return state.rflags & x86::flag_vm; }
   u8 cpl() const { return cpl_; }
+  bool checks_alignment() const { return alignment_checks_; }
   Rights rights() const { return rights_; }                      // of data accesses
   u8 stack_address_size() const { return stack_address_size_; }  // 2, 4, 8: SS.B or 64-bit mode
 
@@ -157,7 +158,24 @@ class Cpu {
 
   /// Set by any thread, polled at block boundaries.
   std::atomic<u32> attention{};
-  void request_attention(u32 bits) { attention.fetch_or(bits, std::memory_order_release); }
+  void request_attention(u32 bits) {
+    attention.fetch_or(bits, std::memory_order_release);
+    poll_words.demand();
+  }
+
+  /// Where translated code looks whether attention is wanted; none while there is none. Set before threads run.
+  struct PollWords {
+    u32* poll{};       // not 0: leave at the next backward jump
+    u32* jump_mask{};  // 0: leave at the next indirect jump
+    void demand() const {
+      if (poll == nullptr) return;
+      // SOUND: plain words that the vCPU's thread reads in translated code; it takes them back with a full
+      // barrier.
+      __atomic_store_n(poll, 1, __ATOMIC_RELEASE);
+      __atomic_store_n(jump_mask, 0, __ATOMIC_RELEASE);
+    }
+  };
+  PollWords poll_words;
 
   /// Call when RFLAGS.IF has gone from 0 to 1: leaves the run loop at the next boundary if something waits.
   void interrupts_enabled() {

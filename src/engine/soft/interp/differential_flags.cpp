@@ -27,11 +27,17 @@ u32 flags_read(x86::Instruction const& insn) {
   return conditional ? flags_of_condition(insn.opcode) : x86::row_of(insn).flags.read;
 }
 
+/// REP counts for string instructions; before others it means nothing.
+bool repeats(x86::Instruction const& insn) {
+  return x86::row_of(insn).has(x86::Attribute::repeatable) && (insn.prefixes.rep || insn.prefixes.repne);
+}
+
 u32 flags_overwritten(x86::Instruction const& insn) {
   auto const by_constant = insn.operand_count >= 2 && insn.immediate_offset < insn.length &&
-                           (insn.immediate & 0x1f) != 0 && !insn.prefixes.rep;
+                           (insn.immediate & 0x1f) != 0 && !repeats(insn);
   auto const& flags = x86::row_of(insn).flags;
-  return writes_flags_always(insn) || by_constant ? flags.written | flags.undefined : 0;
+  auto const by_one = insn.map == 0 && (insn.opcode == 0xd0 || insn.opcode == 0xd1);
+  return writes_flags_always(insn) || by_constant || by_one ? flags.written | flags.undefined : 0;
 }
 
 }  // namespace
@@ -48,7 +54,7 @@ bool writes_flags_always(x86::Instruction const& insn) {
     case sar:
     case shld:
     case shrd: return false;
-    default: return !insn.prefixes.rep && !insn.prefixes.repne;
+    default: return !repeats(insn);
   }
 }
 

@@ -221,7 +221,7 @@ u8 const* exception_exit() {
 }
 struct sigaction previous_sigfpe;
 
-void on_sigfpe(int, siginfo_t*, void* context) {
+void on_sigfpe(int signal, siginfo_t* info, void* context) {
   auto* const user = static_cast<ucontext_t*>(context);
   auto& rip = user->uc_mcontext.gregs[REG_RIP];
   // SOUND: only compared with the bounds of code memory.
@@ -232,6 +232,7 @@ void on_sigfpe(int, siginfo_t*, void* context) {
     rip = static_cast<greg_t>(reinterpret_cast<std::uintptr_t>(exception_exit()));
     return;
   }
+  if (previous_sigfpe.sa_flags & SA_SIGINFO) return previous_sigfpe.sa_sigaction(signal, info, context);
   sigaction(SIGFPE, &previous_sigfpe, nullptr);  // not ours: it comes again, for the one before us
 }
 

@@ -1,0 +1,67 @@
+#pragma once
+
+#include <array>
+#include <vector>
+
+#include "engine/soft/translate/emitter.h"
+#include "vocab/integers.h"
+
+namespace vireo::engine::soft::translate {
+
+/// A guest register that has no host register, in the place of one that the block does not use.
+struct Loan {
+  u8 guest{};
+  u8 place{};  // host register = the guest register that it belongs to otherwise
+  bool written{};
+};
+
+struct PageCode;
+
+/// Guest code of one page, translated. Addresses are offsets in the code cache.
+struct Block {
+  PageCode* page{};
+  u16 start{};   // offset in the page
+  u16 length{};  // of guest code, bytes
+  u32 indirect_entry{};  // r10 = linear address, r11 = offset in the jump cache, flags saved
+  u32 saved_entry{};     // flags saved below the context
+  u32 entry{};           // flags in RFLAGS
+  u32 code_end{};
+  u32 first_site{}, sites{};
+  u8 loan_count{};
+  bool valid{true};
+  std::array<Loan, 3> loans{};
+  u64 chunks{};  // which 64-byte pieces of the page it was made from
+};
+
+/// An instruction at which translated code may stop.
+struct Site {
+  u32 block{};
+  u32 host_offset{};  // for traps: where its host instruction begins
+  u16 guest_offset{};  // from the block's start
+  u8 size{};           // of the access
+  bool write{};
+  bool flags_saved{};
+};
+
+/// A direct jump out of a block.
+struct Exit {
+  u32 block{};
+  u32 patch{};     // where the rel32 lies, for jumps within the page
+  i64 target{};    // guest address relative to the page's start
+  u32 slot{};      // for jumps to other pages
+  bool flags_saved{};
+};
+
+/// Translated code of one guest page, as seen at one linear address (or at any, when relative).
+struct PageCode {
+  std::byte* host{};
+  u64 linear{};      // of the page's first byte, when it was translated first
+  u16 mode{};
+  bool relative{};   // may run at another address: Context::delta tells the distance
+  u64 chunks{};
+  std::vector<u32> blocks;
+  u32 number{};
+  u32 invalidations{};
+};
+
+}  // namespace vireo::engine::soft::translate

@@ -1,0 +1,73 @@
+#pragma once
+
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "engine/soft/translate/block.h"
+#include "vocab/result.h"
+
+namespace vireo::engine::soft::translate {
+
+/// Host code of one vCPU and what is known of it. One memfd mapped twice, so that no mapping is both writable and
+/// executable. Used by the vCPU's thread only.
+class CodeCache {
+ public:
+  /// Errors: no_space when the host refuses executable memory.
+  static Result<std::unique_ptr<CodeCache>> create(u32 capacity);
+  ~CodeCache();
+  CodeCache(CodeCache const&) = delete;
+  CodeCache& operator=(CodeCache const&) = delete;
+
+  u8* writable(u32 offset) { return writable_ + offset; }
+  u8 const* executable(u32 offset) const { return executable_ + offset; }
+  u32 used() const { return used_; }
+  u32 capacity() const { return capacity_; }
+  void take(u32 end) { used_ = end; }
+  bool contains(u8 const* address) const { return address >= executable_ && address < executable_ + capacity_; }
+  u32 offset_of(u8 const* address) const { return static_cast<u32>(address - executable_); }
+  /// Points the rel32 at `patch` to `target`.
+  void link(u32 patch, u8 const* target);
+
+  /// Forgets all code behind `keep`.
+  void clear(u32 keep);
+
+  // ---- pages ----
+  /// Code of the page at `host`, for `linear` unless relative. Created when it is new.
+  PageCode& page(std::byte* host, u64 linear, u16 mode, bool relative);
+  /// All that is made of the page at `host`.
+  std::vector<PageCode*> pages_at(std::byte* host);
+
+  // ---- blocks ----
+  static constexpr u32 no_block{~u32{0}};
+  u32 find(PageCode const& page, u16 offset) const;
+  void insert(u32 block);
+  void forget(u32 block);
+  /// The block whose code lies around `offset`, or no_block.
+  u32 block_at(u32 offset) const;
+
+  std::vector<Block> blocks;
+  std::vector<Site> sites;
+  std::vector<Exit> exits;
+
+ private:
+  CodeCache(u8* writable, u8* executable, u32 capacity);
+  struct Entry {
+    u64 key{};
+    u32 block{no_block};
+  };
+  static u64 key_of(PageCode const& page, u16 offset) { return u64{page.number + 1} << 12 | offset; }
+  static u64 hash(u64 key) { return key * 0x9e37'79b9'7f4a'7c15; }
+  void grow();
+
+  u8* writable_;
+  u8* executable_;
+  u32 capacity_;
+  u32 used_{};
+  std::vector<Entry> table_;
+  u32 filled_{};
+  std::vector<std::unique_ptr<PageCode>> pages_;
+  std::unordered_multimap<std::byte*, PageCode*> by_host_;
+};
+
+}  // namespace vireo::engine::soft::translate

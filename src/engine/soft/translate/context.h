@@ -1,0 +1,61 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+
+#include "engine/soft/translate/emitter.h"
+#include "vocab/integers.h"
+
+namespace vireo::engine::soft::translate {
+
+class Translator;
+
+/// Why translated code has come back to C++. RIP and what else is not in registers follows from `site`.
+enum class ExitKind : u32 {
+  link,       // a direct jump that nobody has linked yet: `site` is an Exit
+  slot,       // the same across a page border
+  indirect,   // the jump cache misses `address`
+  interpret,  // the instruction at `site` is the interpreter's
+  access,     // the access of the instruction at `site` needs the interpreter
+  poll,       // attention at a backward jump: `site` is an Exit
+  stale,      // the block was invalidated: `site` is the block, `address` tells the entry
+  trap,       // the host raised an exception at host address `address`
+  interrupt,  // attention at the start of a loop: `site` is a Site
+};
+
+/// What translated code keeps in memory. RSP points here while it runs, and the host's stack for slow paths
+/// lies below; the flags that PUSHFQ has saved lie in the eight bytes below as well.
+struct alignas(256) Context {
+  // Guest registers that have no host register (r9, r10, r11), and the places of registers that are lent.
+  std::array<u64, 16> gpr{};
+  u64 delta{};       // what is added to the addresses that relative blocks were made for
+  u32 poll{};        // not zero: leave at the next backward jump
+  u32 jump_mask{};   // which bits of a target select its entry in the jump cache; 0: leave at the next indirect jump
+  u64* guest{};      // VcpuState::gpr
+  void* extended{};  // VcpuState::extended
+  u32 vectors{};     // 1: x87, SSE and AVX state is in the host's registers
+  u32 kind{};
+  u32 site{};
+  u32 default_mxcsr{0x1f80};
+  u64 address{};
+  u64 flags{};       // RFLAGS at the exit
+  u64 entry_flags{};  // for LAHF's counterpart: AH as in SAHF, AL 1 when OF is set
+  u64 target{};      // where to begin
+  u64 host_stack{};
+  u64 fs_base{}, gs_base{};
+  Translator* translator{};
+};
+
+/// Host registers of translated code. RSP is the context; guest r9, r10 and r11 live there.
+inline constexpr Reg guest_stack_pointer{Reg::r9}, scratch{Reg::r10}, second_scratch{Reg::r11};
+
+constexpr Mem in_context(std::size_t offset) { return {.base = Reg::rsp, .disp = static_cast<i32>(offset)}; }
+constexpr Mem home_of(u8 guest_register) { return in_context(guest_register * 8u); }
+#define VIREO_CONTEXT(member) \
+  ::vireo::engine::soft::translate::in_context(offsetof(::vireo::engine::soft::translate::Context, member))
+
+/// Guest registers that keep their number; the others are rsp, r9, r10, r11.
+constexpr bool keeps_its_register(u8 guest) { return guest != 4 && (guest < 9 || guest > 11); }
+constexpr bool has_no_register(u8 guest) { return guest >= 9 && guest <= 11; }
+
+}  // namespace vireo::engine::soft::translate

@@ -1,0 +1,222 @@
+#include "engine/soft/translate/generator.h"
+
+#include <cstddef>
+
+#include "engine/soft/mmu/window.h"
+#include "x86/table.h"
+
+namespace vireo::engine::soft::translate {
+
+using x86::OperandKind;
+
+Generator::Generator(Emitter& out, CodeCache& cache, Trampolines const& trampolines, Slots& slots,
+                     Region const& region, CodeMode const& mode, u32 block)
+    : out_{out},
+      cache_{cache},
+      trampolines_{trampolines},
+      slots_{slots},
+      region_{region},
+      mode_{mode},
+      block_{block},
+      page_{*cache.blocks[block].page},
+      base_{cache.used()} {
+  map_.host[x86::rsp] = guest_stack_pointer;
+}
+
+void Generator::run() {
+  auto const first_site = static_cast<u32>(cache_.sites.size());
+  block().first_site = first_site;
+  entries();
+  for (auto const& each : region_.all()) item(each);
+  if (region_.goes_on) leave_to(block().start + region_.length, false);
+  cold_code();
+  block().sites = static_cast<u32>(cache_.sites.size()) - first_site;
+  block().code_end = here();
+}
+
+// Three ways in: through the jump cache, with the flags saved, and with the flags in RFLAGS. Each can be overwritten
+// by a jump of five bytes.
+void Generator::entries() {
+  block().indirect_entry = here();
+  out_.alu(Alu::cmp, Width::q, scratch,
+           Mem{.base = second_scratch, .disp = static_cast<i32>(offsetof(Window, jumps)), .gs = true});
+  out_.jcc(Cond::ne, trampolines_.exit(ExitKind::indirect));
+  if (page_.relative) {
+    out_.mov_imm(second_scratch, linear(0));
+    out_.alu(Alu::sub, Width::q, scratch, second_scratch);
+    out_.store(Width::q, VIREO_CONTEXT(delta), scratch);
+  }
+  block().saved_entry = here();
+  if (region_.live_flags != 0) {
+    flags_in_register_ = false;
+    restore_flags();
+  }
+  flags_written();
+  block().entry = here();
+  loans_begin();
+  out_.bind(body_);
+  poll_at_start();
+}
+
+void Generator::item(Item const& item) {
+  switch (item.kind) {
+    case Kind::nothing: return;
+    case Kind::native: return native(item);
+    case Kind::load_address: return load_address(item);
+    case Kind::push: return push(item);
+    case Kind::pop: return pop(item);
+    case Kind::leave: return leave(item);
+    case Kind::branch: return branch(item);
+    case Kind::jump: return jump(item);
+    case Kind::call: return call(item);
+    case Kind::indirect_jump:
+    case Kind::indirect_call: return indirect(item);
+    case Kind::ret: return ret(item);
+    case Kind::interpret: return interpret(item);
+  }
+}
+
+void Generator::native(Item const& item) {
+  auto const& insn = item.insn;
+  if (item.vector) {
+    need_vectors(item);
+  }
+  auto memory = Mem{.base = scratch};
+  auto const in_memory = item.memory_operand != 0xff;
+  if (in_memory) {
+    auto const& operand = insn.operands[item.memory_operand];
+    lose_flags(item.flags_needed);
+    address(item);
+    check(item, operand.size, operand.written);
+  }
+  auto const& flags = x86::row_of(insn).flags;
+  if (flags.read != 0 || item.writes_flags) {
+    if (item.flags_needed != 0) restore_flags();
+    if (item.writes_flags) flags_written();
+  }
+  if (item.may_trap) cache_.sites[site(item, 0, false)].host_offset = here();
+  if (!reencode(out_, insn, map_, memory)) {
+    // AH to BH beside a register that needs REX: another base for the moment.
+    out_.xchg(Width::q, scratch, Reg::rsi);
+    memory.base = Reg::rsi;
+    auto const written = reencode(out_, insn, map_, memory);
+    out_.xchg(Width::q, scratch, Reg::rsi);
+    if (!written) interpret(item);  // what follows is never reached
+  }
+}
+
+void Generator::load_address(Item const& item) {
+  auto const& insn = item.insn;
+  auto const to = host(insn.operands[0].reg);
+  auto const& memory = insn.memory;
+  auto const width = insn.operand_size == 8 && insn.address_size == 8 ? Width::q : Width::d;
+  if (memory.rip_relative) {
+    auto const target = linear(item.offset + insn.length + memory.displacement);
+    out_.mov_imm(to, target);
+    if (page_.relative) {
+      out_.load(Width::q, scratch, VIREO_CONTEXT(delta));
+      out_.lea(width, to, {.base = to, .index = scratch});
+    } else if (width == Width::d) {
+      out_.mov(Width::d, to, to);
+    }
+    return;
+  }
+  auto const from = Mem{.base = memory.base == x86::no_register ? Reg::none : host(memory.base),
+                        .index = memory.index == x86::no_register ? Reg::none : host(memory.index),
+                        .scale = memory.scale,
+                        .disp = static_cast<i32>(memory.displacement)};
+  out_.lea(width, to, from);
+}
+
+// Vector registers are loaded when the first block needs them after C++ code ran.
+void Generator::need_vectors(Item const& item) {
+  if (vectors_ready_) return;
+  vectors_ready_ = true;
+  lose_flags(item.flags_needed);
+  auto& where = cold(Cold::Kind::load_vectors);
+  where.flags_saved = flags_saved_;
+  out_.alu_imm(Alu::cmp, Width::d, VIREO_CONTEXT(vectors), 0);
+  out_.jcc(Cond::e, where.entry);
+  out_.bind(where.back);
+}
+
+// ---- registers without a host register borrow one that the block does not use ----
+
+void Generator::loans_begin() {
+  auto used = region_.registers;
+  auto written = u16{};
+  for (auto const& each : region_.all()) written |= each.written;
+  for (auto guest = u8{9}; guest <= 11; ++guest) {
+    if (!(region_.registers >> guest & 1)) continue;
+    auto place = u8{15};
+    while ((used >> place & 1) || !keeps_its_register(place)) --place;
+    used = static_cast<u16>(used | 1u << place);
+    block().loans[block().loan_count++] = {guest, place, (written >> guest & 1) != 0};
+    map_.host[guest] = static_cast<Reg>(place);
+    out_.store(Width::q, home_of(place), static_cast<Reg>(place));
+    out_.load(Width::q, static_cast<Reg>(place), home_of(guest));
+  }
+}
+
+void Generator::loans_end() {
+  auto const& of = block();
+  for (auto i = 0u; i < of.loan_count; ++i) {
+    auto const& loan = of.loans[i];
+    auto const place = static_cast<Reg>(loan.place);
+    if (loan.written) out_.store(Width::q, home_of(loan.guest), place);
+    out_.load(Width::q, place, home_of(loan.place));
+  }
+}
+
+// ---- what seldom runs, behind the rest ----
+
+Generator::Cold& Generator::cold(Cold::Kind kind) {
+  auto& entry = cold_[cold_count_++];
+  entry.kind = kind;
+  return entry;
+}
+
+u32 Generator::site(Item const& item, u8 size, bool write) {
+  cache_.sites.push_back({.block = block_,
+                          .host_offset = 0,
+                          .guest_offset = item.offset,
+                          .size = size,
+                          .write = write,
+                          .flags_saved = flags_saved_});
+  return static_cast<u32>(cache_.sites.size() - 1);
+}
+
+void Generator::cold_code() {
+  // What is saved below the context must survive a call.
+  auto const call = [&](bool flags_saved, u8 const* target) {
+    if (flags_saved) out_.lea(Width::q, Reg::rsp, in_context(static_cast<std::size_t>(-16)));
+    out_.call(target);
+    if (flags_saved) out_.lea(Width::q, Reg::rsp, in_context(16));
+  };
+  for (auto i = 0u; i < cold_count_; ++i) {
+    auto& each = cold_[i];
+    out_.bind(each.entry);
+    switch (each.kind) {
+      case Cold::Kind::refill: {
+        auto const tag = each.write ? offsetof(TlbEntry, write) : offsetof(TlbEntry, read);
+        out_.alu(Alu::xor_, Width::q, scratch,
+                 Mem{.base = second_scratch, .disp = static_cast<i32>(offsetof(Window, tlb) + tag), .gs = true});
+        out_.mov_imm(second_scratch, each.number);
+        call(each.flags_saved, trampolines_.refill);
+        out_.jmp(each.back);
+        break;
+      }
+      case Cold::Kind::load_vectors:
+        call(each.flags_saved, trampolines_.load_vectors);
+        out_.jmp(each.back);
+        break;
+      case Cold::Kind::leave: finish_leaving(each); break;
+      case Cold::Kind::interrupt:
+        out_.mov_imm(second_scratch, each.number);
+        out_.jmp(trampolines_.exit(ExitKind::interrupt));
+        break;
+    }
+  }
+}
+
+}  // namespace vireo::engine::soft::translate

@@ -1,0 +1,99 @@
+#pragma once
+
+#include "engine/soft/translate/code_cache.h"
+#include "engine/soft/translate/reencode.h"
+#include "engine/soft/translate/region.h"
+#include "engine/soft/translate/trampolines.h"
+
+namespace vireo::engine::soft::translate {
+
+/// Hands out the numbers of slots: places in a window that hold where a jump to another page goes.
+class Slots {
+ public:
+  virtual ~Slots() = default;
+  /// The slot of jumps from `page` to `target` (relative to the page's start).
+  virtual u32 slot_for(PageCode const& page, i64 target, bool flags_saved) = 0;
+};
+
+/// Writes one block.
+class Generator {
+ public:
+  Generator(Emitter& out, CodeCache& cache, Trampolines const& trampolines, Slots& slots, Region const& region,
+            CodeMode const& mode, u32 block);
+  void run();
+
+ private:
+  struct Cold {
+    enum class Kind : u8 { refill, load_vectors, leave, interrupt } kind{};
+    bool flags_saved{}, write{}, backward{};
+    u32 number{};  // Site or Exit
+    u32 patch{};   // the conditional jump here
+    Label entry, back;
+  };
+
+  // ---- generator.cpp ----
+  void entries();
+  void item(Item const& item);
+  void native(Item const& item);
+  void load_address(Item const& item);
+  void need_vectors(Item const& item);
+  void loans_begin();
+  void loans_end();
+  Reg host(u8 guest) const { return map_.host[guest]; }
+  u64 linear(i64 offset) const { return page_.linear + block().start + static_cast<u64>(offset); }
+  Block& block() { return cache_.blocks[block_]; }
+  Block const& block() const { return cache_.blocks[block_]; }
+  u32 here() const { return base_ + out_.size(); }
+  Cold& cold(Cold::Kind kind);
+  void cold_code();
+  u32 site(Item const& item, u8 size, bool write);
+
+  // ---- generator_memory.cpp ----
+  /// The linear address that `insn`'s memory operand has; the flags may be lost.
+  void address(Item const& item);
+  /// r10 = linear address -> r10 = host address.
+  void check(Item const& item, u32 size, bool write);
+  void check_at(Item const& item, Mem linear, u32 size, bool write);
+  /// Before something that changes the flags, and after it before something that needs them.
+  void lose_flags(u32 needed);
+  void restore_flags();
+  void flags_written() { flags_in_register_ = true, flags_saved_ = false; }
+  void push(Item const& item);
+  void pop(Item const& item);
+  void leave(Item const& item);
+  void push_return_address(Item const& item);
+  void put_linear(Reg to, u64 linear);  // the flags may be lost
+
+  // ---- generator_control.cpp ----
+  void branch(Item const& item);
+  void jump(Item const& item);
+  void call(Item const& item);
+  void indirect(Item const& item);
+  void ret(Item const& item);
+  void go_indirect();
+  void interpret(Item const& item);
+  void leave_to(i64 target, bool backward);
+  u32 new_exit(i64 target, bool flags_saved);
+  bool in_page(i64 target) const;
+  i64 target_of(Item const& item) const;
+  void poll_at_start();
+  void finish_leaving(Cold const& leaving);
+
+  Emitter& out_;
+  CodeCache& cache_;
+  Trampolines const& trampolines_;
+  Slots& slots_;
+  Region const& region_;
+  CodeMode mode_;
+  u32 block_;
+  PageCode const& page_;
+  u32 base_;
+  RegisterMap map_{};
+  bool flags_in_register_{true}, flags_saved_{};  // where the guest's flags are: RFLAGS, below the context, or both
+  bool vectors_ready_{};
+  Label body_{};
+  std::array<Cold, 256> cold_{};
+  u32 cold_count_{};
+};
+
+}  // namespace vireo::engine::soft::translate

@@ -1,0 +1,146 @@
+#include <cstddef>
+
+#include "engine/soft/mmu/window.h"
+#include "engine/soft/translate/generator.h"
+
+namespace vireo::engine::soft::translate {
+
+using x86::OperandKind;
+
+i64 Generator::target_of(Item const& item) const {
+  return block().start + item.offset + item.insn.length + static_cast<i64>(item.insn.immediate);
+}
+bool Generator::in_page(i64 target) const { return target >= 0 && target < 4096; }
+
+u32 Generator::new_exit(i64 target, bool flags_saved) {
+  auto const slot = in_page(target) ? 0 : slots_.slot_for(page_, target, flags_saved);
+  cache_.exits.push_back({.block = block_, .patch = 0, .target = target, .slot = slot, .flags_saved = flags_saved});
+  return static_cast<u32>(cache_.exits.size() - 1);
+}
+
+// A loop within the block can be left at its start.
+void Generator::poll_at_start() {
+  if (!region_.loops) return;
+  auto const first = Item{};
+  lose_flags(region_.live_flags);
+  auto& where = cold(Cold::Kind::interrupt);
+  where.number = site(first, 0, false);
+  out_.alu_imm(Alu::cmp, Width::d, VIREO_CONTEXT(poll), 0);
+  out_.jcc(Cond::ne, where.entry);
+}
+
+void Generator::branch(Item const& item) {
+  restore_flags();
+  auto const cond = static_cast<Cond>(item.insn.opcode & 0xf);
+  auto const target = target_of(item);
+  if (target == block().start) return out_.jcc(cond, body_);
+  auto& leaving = cold(Cold::Kind::leave);
+  leaving.backward = target <= block().start + item.offset;
+  leaving.flags_saved = flags_saved_;
+  leaving.number = new_exit(target, leaving.backward);
+  out_.jcc(cond, leaving.entry);
+  leaving.patch = here() - 4;
+}
+
+void Generator::jump(Item const& item) {
+  auto const target = target_of(item);
+  if (target == block().start) {
+    restore_flags();
+    return out_.jmp(body_);
+  }
+  leave_to(target, target <= block().start + item.offset);
+}
+
+void Generator::call(Item const& item) {
+  push_return_address(item);
+  auto const target = target_of(item);
+  leave_to(target, target <= block().start + item.offset);
+}
+
+void Generator::leave_to(i64 target, bool backward) {
+  auto leaving = Cold{.kind = Cold::Kind::leave, .flags_saved = flags_saved_, .backward = backward};
+  if (!flags_in_register_ && !flags_saved_) flags_in_register_ = true;  // nobody needs them
+  leaving.number = new_exit(target, backward || !flags_in_register_);
+  finish_leaving(leaving);
+}
+
+// A backward jump looks whether somebody wants the vCPU.
+void Generator::finish_leaving(Cold const& leaving) {
+  auto& exit = cache_.exits[leaving.number];
+  auto const direct = leaving.patch != 0 && !leaving.backward && block().loan_count == 0 && in_page(exit.target);
+  loans_end();
+  auto wanted = Label{};
+  if (leaving.backward) {
+    if (!leaving.flags_saved) {
+      out_.pushfq();
+      out_.lea(Width::q, Reg::rsp, in_context(8));
+    }
+    out_.alu_imm(Alu::cmp, Width::d, VIREO_CONTEXT(poll), 0);
+    out_.jcc(Cond::ne, wanted);
+  }
+  if (!in_page(exit.target)) {
+    out_.mov_imm(second_scratch, leaving.number);
+    out_.jmp(Mem{.disp = static_cast<i32>(offsetof(Window, slots) + exit.slot * 8), .gs = true});
+  } else {
+    if (direct) {
+      exit.patch = leaving.patch;
+    } else {
+      auto next = Label{};
+      out_.jmp(next);
+      exit.patch = here() - 4;
+      out_.bind(next);
+    }
+    out_.mov_imm(second_scratch, leaving.number);
+    out_.jmp(trampolines_.exit(ExitKind::link));
+  }
+  if (!leaving.backward) return;
+  out_.bind(wanted);
+  out_.mov_imm(second_scratch, leaving.number);
+  out_.jmp(trampolines_.exit(ExitKind::poll));
+}
+
+void Generator::indirect(Item const& item) {
+  auto const& insn = item.insn;
+  auto const& operand = insn.operands[0];
+  auto const calls = item.kind == Kind::indirect_call;
+  lose_flags(item.flags_needed);
+  if (operand.kind == OperandKind::memory) {
+    address(item);
+    check(item, 8, false);
+    out_.load(Width::q, scratch, {.base = scratch});
+  } else {
+    out_.mov(Width::q, scratch, host(operand.reg));
+  }
+  if (calls) {
+    out_.store(Width::q, VIREO_CONTEXT(target), scratch);
+    push_return_address(item);
+    out_.load(Width::q, scratch, VIREO_CONTEXT(target));
+  }
+  go_indirect();
+}
+
+void Generator::ret(Item const& item) {
+  check_at(item, {.base = guest_stack_pointer}, 8, false);
+  out_.load(Width::q, scratch, {.base = scratch});
+  auto const extra = item.insn.operand_count != 0 ? static_cast<i32>(item.insn.immediate & 0xffff) : 0;
+  out_.lea(Width::q, guest_stack_pointer, {.base = guest_stack_pointer, .disp = 8 + extra});
+  go_indirect();
+}
+
+// r10 is the target. The flags are saved: the target's entry compares.
+void Generator::go_indirect() {
+  loans_end();
+  out_.mov(Width::d, second_scratch, scratch);
+  out_.shift_imm(Shift::shl, Width::d, second_scratch, 4);
+  out_.alu(Alu::and_, Width::d, second_scratch, VIREO_CONTEXT(jump_mask));
+  out_.jmp(Mem{.base = second_scratch,
+               .disp = static_cast<i32>(offsetof(Window, jumps) + offsetof(Window::Jump, code)),
+               .gs = true});
+}
+
+void Generator::interpret(Item const& item) {
+  out_.mov_imm(second_scratch, site(item, 0, false));
+  out_.jmp(trampolines_.exit(ExitKind::interpret));
+}
+
+}  // namespace vireo::engine::soft::translate

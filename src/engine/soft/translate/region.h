@@ -1,0 +1,76 @@
+#pragma once
+
+#include <array>
+#include <span>
+
+#include "x86/instruction.h"
+
+namespace vireo::engine::soft::translate {
+
+/// How an instruction is translated.
+enum class Kind : u8 {
+  native,         // the host's own instruction, its memory operand through the TLB
+  nothing,        // NOP, prefetch
+  load_address,   // LEA
+  push,
+  pop,
+  leave,
+  branch,         // Jcc
+  jump,
+  call,
+  indirect_jump,
+  indirect_call,
+  ret,
+  interpret,      // the interpreter's; ends the region
+};
+
+/// What decides how code is translated beside its bytes; part of a block's key.
+struct CodeMode {
+  x86::CodeSize code_size{};
+  bool sse{}, avx{}, x87{};  // allowed by CR0, CR4 and XCR0
+  u16 key() const {
+    return static_cast<u16>(static_cast<u16>(code_size) | (sse ? 4 : 0) | (avx ? 8 : 0) | (x87 ? 16 : 0));
+  }
+  bool code64() const { return code_size == x86::CodeSize::bits64; }
+};
+
+struct Item {
+  x86::Instruction insn;
+  Kind kind{};
+  u8 memory_operand{0xff};  // index in insn.operands of the operand in memory that is accessed
+  bool vector{};            // touches x87, MMX, SSE or AVX state
+  bool may_trap{};          // the host may raise an exception of its own
+  bool writes_flags{};
+  u16 offset{};             // from the region's start
+  u16 registers{};          // a bit per guest register that it names or implies
+  u16 written{};
+  u32 flags_needed{};       // before it: what it reads, and what lives on behind it
+};
+
+/// Straight-line guest code with side exits, decoded and looked over. Ends before anything that fits no more.
+struct Region {
+  static constexpr u32 max_items{64}, max_branches{8};
+  std::array<Item, max_items> items;
+  u32 count{};
+  u16 length{};          // bytes
+  u16 registers{};       // of all items
+  bool vectors{};
+  bool loops{};          // a branch of it goes to its start
+  bool goes_on{};        // control falls out of its end
+  bool crosses_page{};   // the first instruction does: count is 0
+  u32 live_flags{};      // at the start
+
+  std::span<Item const> all() const { return {items.data(), count}; }
+};
+
+/// Offers of the CPU model that decoding alone does not know.
+class Features {
+ public:
+  virtual ~Features() = default;
+  virtual bool offered(x86::Instruction const& insn) const = 0;
+};
+
+/// Looks at `code`, which reaches to the end of its page; `offset` is where in the page it begins.
+void analyse(std::span<u8 const> code, CodeMode const& mode, Features const& features, Region& region);
+
+}  // namespace vireo::engine::soft::translate

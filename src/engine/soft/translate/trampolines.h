@@ -1,0 +1,29 @@
+#pragma once
+
+#include <array>
+
+#include "engine/soft/translate/context.h"
+
+namespace vireo::engine::soft::translate {
+
+class CodeCache;
+
+/// Code between C++ and translated code, written once into the beginning of a code cache.
+struct Trampolines {
+  /// Runs translated code from Context::target until it leaves; the kind of exit.
+  u32 (*enter)(Context*){};
+  std::array<u8 const*, 9> exits{};  // by ExitKind; r11: site, r10: address
+  /// Called with r10 = linear address, r11 = site: r10 becomes the host's address, or the access exit is taken.
+  u8 const* refill{};
+  u8 const* load_vectors{};  // called
+  u32 end{};
+
+  u8 const* exit(ExitKind kind) const { return exits[static_cast<u32>(kind)]; }
+};
+
+/// `refill(context, linear address, site)`: the host's address or 0. It must not touch vector registers.
+using RefillFunction = u64 (*)(Context*, u64, u32);
+
+Trampolines write_trampolines(CodeCache& cache, RefillFunction refill, bool avx);
+
+}  // namespace vireo::engine::soft::translate

@@ -1,0 +1,265 @@
+#include "engine/soft/translate/translator.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "engine/soft/interp/vector/enables.h"
+#include "engine/soft/translate/host.h"
+#include "x86/host_cpu.h"
+#include "x86/table.h"
+
+namespace vireo::engine::soft::translate {
+
+namespace {
+
+constexpr u32 jump_mask{(Window::jump_entries - 1) * sizeof(Window::Jump)};
+constexpr u32 worst_block{64 * 1024};
+constexpr u64 stack_bytes{256 * 1024};
+constexpr u64 page_mask{~u64{0xfff}};
+constexpr u64 user_half{u64{1} << 47};
+
+bool needs_care(VcpuState const& state) {
+  return (state.rflags & (x86::flag_tf | x86::flag_rf)) || (state.dr7 & 0xff) || state.interrupt_shadow;
+}
+
+}  // namespace
+
+/// The host's stack for slow paths, with the context at its top.
+struct Translator::Stack {
+  std::byte* memory{};
+  Context* context{};
+
+  Stack() {
+    // SOUND: fresh private memory; the context lies in its last bytes, aligned as it asks.
+    auto* const mapped =
+        mmap(nullptr, stack_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (mapped == MAP_FAILED) throw std::bad_alloc{};
+    memory = static_cast<std::byte*>(mapped);
+    context = new (memory + stack_bytes - sizeof(Context)) Context{};
+  }
+  ~Stack() { munmap(memory, stack_bytes); }
+  Stack(Stack const&) = delete;
+  Stack& operator=(Stack const&) = delete;
+};
+
+Result<std::unique_ptr<Translator>> Translator::create(Cpu& cpu, u32 cache_bytes) {
+  auto cache = TRY(CodeCache::create(std::max(cache_bytes, 16 * worst_block)));
+  return std::unique_ptr<Translator>{new Translator{cpu, std::move(cache)}};
+}
+
+Translator::Translator(Cpu& cpu, std::unique_ptr<CodeCache> cache)
+    : cpu_{cpu},
+      cache_{std::move(cache)},
+      stack_{std::make_unique<Stack>()},
+      context_{stack_->context},
+      trampolines_{write_trampolines(*cache_, refill, host_has_avx())},
+      region_{std::make_unique<Region>()} {
+  context_->guest = cpu_.state.gpr.data();
+  context_->extended = &cpu_.state.extended;
+  context_->translator = this;
+  context_->jump_mask = jump_mask;
+  cpu_.mmu.set_observer(this);
+  cpu_.poll_words = {&context_->poll, &context_->jump_mask};
+}
+
+Translator::~Translator() {
+  cpu_.mmu.set_observer(nullptr);
+  cpu_.poll_words = {};
+}
+
+void Translator::forget_all() {
+  clear_cache();
+  interpreter_.forget_all();
+}
+
+// ---- the loop ----
+
+bool Translator::translatable() const { return cpu_.code64() && !cpu_.checks_alignment(); }
+
+CodeMode Translator::mode() const {
+  auto const& state = cpu_.state;
+  auto const usable = (state.cr0 & (x86::cr0_em | x86::cr0_ts)) == 0;
+  // With an x87 exception unmasked the processor notes opcode and address: the interpreter does that right.
+  auto const masked = (state.extended.fcw & 0x3f) == 0x3f;
+  auto const sse = usable && (state.cr4 & x86::cr4_osfxsr);
+  auto const avx = sse && (state.cr4 & x86::cr4_osxsave) &&
+                   (state.xcr0 & vector::xcr0_avx) == vector::xcr0_avx && host_has_avx();
+  return {.code_size = cpu_.code_size(), .sse = sse, .avx = avx, .x87 = usable && masked};
+}
+
+RunExit Translator::run(Cpu& cpu, u32 max_exits) {
+  prepare_host_thread(this);
+  for (auto left = max_exits; left > 0; --left) {
+    if (cpu.state.activity != Activity::running) return RunExit::idle;
+    if (needs_care(cpu.state) || !translatable()) {
+      auto const exit = interpreter_.run(cpu, needs_care(cpu.state) ? 1 : 50);
+      if (exit != RunExit::budget) return exit;
+      continue;
+    }
+    if (context_->poll != 0 || context_->jump_mask == 0) {
+      // SOUND: a full barrier between taking the request back and looking what it was.
+      __atomic_exchange_n(&context_->poll, 0, __ATOMIC_SEQ_CST);
+      __atomic_exchange_n(&context_->jump_mask, jump_mask, __ATOMIC_SEQ_CST);
+    }
+    if (cpu.attention.load(std::memory_order_acquire) != 0) return RunExit::attention;
+    auto const block = find_block();
+    if (block == CodeCache::no_block) {
+      ++counters_.interpreted;
+      auto const exit = interpreter_.step(cpu);
+      if (exit != RunExit::budget) return exit;
+      continue;
+    }
+    enter(block);
+    auto const exit = leave(static_cast<ExitKind>(trampolines_.enter(context_)));
+    if (exit != RunExit::budget) return exit;
+  }
+  return cpu.state.activity != Activity::running ? RunExit::idle : RunExit::budget;
+}
+
+void Translator::enter(u32 block) {
+  auto const& state = cpu_.state;
+  auto const& of = cache_->blocks[block];
+  auto const window = cpu_.mmu.window(cpu_.rights());
+  window_number_ = window;
+  window_ = &cpu_.mmu.window_at(window);
+  if (!uses_[window].ready || uses_[window].mode != of.page->mode) clear_window(window);
+  uses_[window].mode = of.page->mode;
+  set_window_base(window_);
+  if (of.page->relative) context_->delta = page_delta(*of.page, state.rip);
+  context_->fs_base = state.seg(x86::SegmentRegister::fs).base;
+  context_->gs_base = state.seg(x86::SegmentRegister::gs).base;
+  context_->entry_flags = (state.rflags & 0xff) << 8 | (state.rflags & x86::flag_of ? 1 : 0);
+  // SOUND: an address in executable memory, as a number.
+  context_->target = reinterpret_cast<u64>(cache_->executable(of.entry));
+}
+
+RunExit Translator::step() {
+  ++counters_.interpreted;
+  return interpreter_.step(cpu_);
+}
+
+// ---- finding and making blocks ----
+
+/// The block at RIP, translated when it is new. no_block: the interpreter must take the next instruction.
+u32 Translator::find_block() {
+  auto const linear = cpu_.state.rip;
+  auto const rights = cpu_.cpl() == 3 ? Rights::user : Rights::supervisor;
+  auto const& entry = cpu_.mmu.entry(rights, linear);
+  if (!in_page(entry.execute, linear, 1) && cpu_.mmu.refill(linear, 1, Access::execute, rights) == nullptr) {
+    return CodeCache::no_block;
+  }
+  // SOUND: a page of guest memory, named by its address.
+  auto* const host = reinterpret_cast<std::byte*>(cpu_.mmu.entry(rights, linear).page);
+  auto const key = mode().key();
+  auto const relative = linear < user_half;
+  auto const page_linear = linear & page_mask;
+  auto& recent = recent_[(page_linear >> 12) % recent_.size()];
+  if (recent.host != host || recent.mode != key || recent.linear != page_linear) {
+    auto& page = cache_->page(host, page_linear, key, relative);
+    recent = {.host = host, .linear = page_linear, .mode = key, .page = &page};
+  }
+  auto const offset = static_cast<u16>(linear & 0xfff);
+  auto const block = cache_->find(*recent.page, offset);
+  if (block != CodeCache::no_block) return block;
+  return translate(*recent.page, offset);
+}
+
+u32 Translator::translate(PageCode& page, u16 offset) {
+  if (cache_->capacity() - cache_->used() < worst_block) {
+    clear_cache();
+    return find_block();
+  }
+  auto const code_mode = mode();
+  // SOUND: the page's bytes as u8, up to its end.
+  auto const* const bytes = reinterpret_cast<u8 const*>(page.host) + offset;
+  auto& region = *region_;
+  auto const available = static_cast<u32>(page_size - offset);
+  analyse({bytes, available}, code_mode, *this, region);
+  if (region.crosses_page) return CodeCache::no_block;
+  auto const first_chunk = offset / 64u;
+  auto const last_chunk = std::min((offset + std::max<u32>(region.length, 1) - 1) / 64u, 63u);
+  auto const chunks = (~u64{} >> (63 - (last_chunk - first_chunk))) << first_chunk;
+  note_code(page, chunks);
+
+  auto const number = static_cast<u32>(cache_->blocks.size());
+  cache_->blocks.push_back({.page = &page, .start = offset, .length = region.length, .chunks = chunks});
+  auto out = Emitter{cache_->writable(cache_->used()), cache_->executable(cache_->used()),
+                     cache_->capacity() - cache_->used()};
+  auto generator = Generator{out, *cache_, trampolines_, *this, region, code_mode, number};
+  generator.run();
+  cache_->take((cache_->used() + out.size() + 15) & ~15u);
+  cache_->insert(number);
+  page.blocks.push_back(number);
+  ++counters_.translations;
+  counters_.guest_bytes += region.length;
+  return number;
+}
+
+/// From now on stores into these bytes are noticed.
+void Translator::note_code(PageCode& page, u64 chunks) {
+  page.chunks |= chunks;
+}
+
+u32 Translator::slot_for(PageCode const& page, i64 target, bool flags_saved) {
+  auto const key = u64{page.number} << 33 ^ static_cast<u64>(target) << 1 ^ (flags_saved ? 1u : 0u);
+  auto const [at, fresh] = slots_.try_emplace(key, static_cast<u32>(slots_.size()));
+  if (at->second < Window::slot_entries) return at->second;
+  slots_full_ = true;
+  return 0;
+}
+
+bool Translator::offered(x86::Instruction const& insn) const {
+  auto const& row = x86::row_of(insn);
+  auto const has = [&](x86::Feature feature) { return feature == x86::Feature::always || cpu_.has(feature); };
+  return has(row.feature) && has(row.second_feature);
+}
+
+void Translator::clear_cache() {
+  ++generation_;
+  ++counters_.flushes;
+  for (auto window = u8{0}; window < Windows::count; ++window) uses_[window].ready = false;
+  cache_->clear(trampolines_.end);
+  recent_ = {};
+  slots_.clear();
+  slots_full_ = false;
+}
+
+// ---- windows ----
+
+void Translator::mappings_changed(u8 window) noexcept {
+  if (uses_[window].ready) clear_window(window);
+  if (window == Windows::supervisor && uses_[Windows::supervisor_ac].ready) clear_window(Windows::supervisor_ac);
+}
+
+void Translator::clear_window(u8 number) {
+  auto& window = cpu_.mmu.window_at(number);
+  auto& use = uses_[number];
+  // SOUND: addresses in executable memory, as numbers.
+  auto const no_jump = Window::Jump{~u64{}, reinterpret_cast<u64>(trampolines_.exit(ExitKind::indirect))};
+  auto const no_slot = reinterpret_cast<u64>(trampolines_.exit(ExitKind::slot));
+  if (!use.ready) {
+    window.jumps.fill(no_jump);
+    window.slots.fill(no_slot);
+    use.ready = true;
+  } else {
+    for (auto const index : use.jumps) window.jumps[index] = no_jump;
+    for (auto const index : use.slots) window.slots[index] = no_slot;
+  }
+  use.jumps.clear();
+  use.slots.clear();
+  use.deltas.clear();
+}
+
+/// In one window a page runs at one address only, so that what jumps remember there stays true.
+bool Translator::same_delta_in_window(PageCode& page, u64 delta) {
+  if (!page.relative) return true;
+  auto const [at, fresh] = uses_[window_number_].deltas.try_emplace(&page, delta);
+  if (at->second == delta) return true;
+  clear_window(window_number_);
+  uses_[window_number_].deltas.emplace(&page, delta);
+  return false;
+}
+
+}  // namespace vireo::engine::soft::translate

@@ -1,0 +1,105 @@
+#pragma once
+
+#include <memory>
+#include <unordered_map>
+
+#include "engine/soft/interp/run_loop.h"
+#include "engine/soft/mmu/window.h"
+#include "engine/soft/translate/code_cache.h"
+#include "engine/soft/translate/generator.h"
+#include "engine/soft/translate/region.h"
+#include "engine/soft/translate/trampolines.h"
+
+namespace vireo::engine::soft::translate {
+
+struct Counters {
+  u64 translations{}, guest_bytes{}, links{}, slot_fills{}, jump_fills{}, interpreted{}, slow_accesses{}, traps{},
+      invalidations{}, flushes{}, polls{}, refills{};
+};
+
+/// Tier T1: runs guest code of one vCPU as host code, and through an interpreter what it does not translate. Used by
+/// the vCPU's thread only, which must be the same for as long as the guest runs.
+class Translator final : private Slots, private Features, public MappingObserver {
+ public:
+  /// Errors: no_space when the host refuses executable memory.
+  static Result<std::unique_ptr<Translator>> create(Cpu& cpu, u32 cache_bytes);
+  ~Translator() override;
+
+  /// As Interpreter::run; `max_exits` counts returns from translated code.
+  RunExit run(Cpu& cpu, u32 max_exits);
+  void forget_all();
+  /// The page at `host` has changed: its translations are void.
+  void drop_code(std::byte* host);
+  // void drop_write_tags
+
+  Counters const& counters() const { return counters_; }
+
+  // For signal handlers of this thread.
+  bool contains(u8 const* host_code) const { return cache_->contains(host_code); }
+  u8 const* trap_exit() const { return trampolines_.exit(ExitKind::trap); }
+
+ private:
+  struct Stack;
+  Translator(Cpu& cpu, std::unique_ptr<CodeCache> cache);
+  u32 slot_for(PageCode const& page, i64 target, bool flags_saved) override;
+  bool offered(x86::Instruction const& insn) const override;
+  void mappings_changed(u8 window) noexcept override;
+  static u64 refill(Context* context, u64 linear, u32 site);
+
+  bool translatable() const;
+  CodeMode mode() const;
+  u32 find_block();
+  u32 translate(PageCode& page, u16 offset);
+  void note_code(PageCode& page, u64 chunks);
+  void clear_cache();
+  void clear_window(u8 window);
+  void enter(u32 block);
+  RunExit step();
+
+  // ---- after an exit ----
+  RunExit leave(ExitKind kind);
+  void take_flags(bool saved);
+  void settle(u32 site);
+  void settle_exit(Exit const& exit);
+  void link(u32 exit, u32 target);
+  void fill_slot(u32 exit, u32 target);
+  void fill_jump(u64 linear, u32 target);
+  void forward_stale(u32 block, u32 target);
+  void trap();
+  void repair_x87_pointers();
+  void kill(u32 block);
+  u8 const* entry_of(u32 block, bool flags_saved) const;
+  u64 page_delta(PageCode const& page, u64 linear) const { return (linear & ~u64{0xfff}) - page.linear; }
+  bool same_delta_in_window(PageCode& page, u64 delta);
+
+  Cpu& cpu_;
+  std::unique_ptr<CodeCache> cache_;
+  std::unique_ptr<Stack> stack_;
+  Context* context_{};
+  Interpreter interpreter_;
+  Trampolines trampolines_;
+  std::unique_ptr<Region> region_;
+  Counters counters_;
+  u64 generation_{};  // of the cache: changes when everything is forgotten
+  Window* window_{};
+  u8 window_number_{};
+  std::unordered_map<u64, u32> slots_;
+  bool slots_full_{};
+  struct WindowUse {
+    std::vector<u32> slots;
+    std::vector<u16> jumps;
+    std::unordered_map<PageCode const*, u64> deltas;
+    u16 mode{};  // of all code that the window's tables lead to
+    bool ready{};
+  };
+  std::array<WindowUse, 10> uses_;
+  struct Recent {
+    std::byte* host{};
+    u64 linear{};
+    u16 mode{};
+    PageCode* page{};
+  };
+  std::array<Recent, 1024> recent_{};
+};
+
+}  // namespace vireo::engine::soft::translate

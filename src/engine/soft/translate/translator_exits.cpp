@@ -1,0 +1,231 @@
+#include <algorithm>
+
+#include "engine/soft/translate/host.h"
+#include "engine/soft/translate/translator.h"
+#include "observe/log.h"
+
+// What happens when translated code has come back.
+namespace vireo::engine::soft::translate {
+
+namespace {
+constexpr u32 jump_index_mask{Window::jump_entries - 1};
+}
+
+RunExit Translator::leave(ExitKind kind) {
+  auto const number = context_->site;
+  repair_x87_pointers();
+  switch (kind) {
+    case ExitKind::link:
+    case ExitKind::slot: {
+      auto const exit = cache_->exits[number];
+      settle_exit(exit);
+      auto const generation = generation_;
+      auto const target = find_block();
+      if (target == CodeCache::no_block || generation != generation_) return RunExit::budget;
+      if (kind == ExitKind::link)
+        link(number, target);
+      else
+        fill_slot(number, target);
+      return RunExit::budget;
+    }
+    case ExitKind::poll:
+      ++counters_.polls;
+      settle_exit(cache_->exits[number]);
+      return RunExit::budget;
+    case ExitKind::interrupt:
+      ++counters_.polls;
+      settle(number);
+      return RunExit::budget;
+    case ExitKind::indirect: {
+      auto const linear = context_->address;
+      take_flags(true);
+      cpu_.state.rip = linear;
+      if (context_->poll != 0) return RunExit::budget;
+      auto const generation = generation_;
+      auto const target = find_block();
+      if (target != CodeCache::no_block && generation == generation_) fill_jump(linear, target);
+      return RunExit::budget;
+    }
+    case ExitKind::access: ++counters_.slow_accesses; [[fallthrough]];
+    case ExitKind::interpret: settle(number); return step();
+    case ExitKind::trap: trap(); return step();
+    case ExitKind::stale: {
+      auto const& block = cache_->blocks[number];
+      take_flags(context_->address != 0);
+      cpu_.state.rip = block.page->linear + (block.page->relative ? context_->delta : 0) + block.start;
+      auto const generation = generation_;
+      auto const target = find_block();
+      if (target != CodeCache::no_block && generation == generation_) forward_stale(number, target);
+      return RunExit::budget;
+    }
+  }
+  return RunExit::budget;
+}
+
+void Translator::take_flags(bool saved) {
+  // SOUND: PUSHFQ wrote the eight bytes below the context.
+  auto const flags = saved ? reinterpret_cast<u64 const*>(context_)[-1] : context_->flags;
+  auto& rflags = cpu_.state.rflags;
+  rflags = (rflags & ~u64{x86::arithmetic_flags}) | (flags & x86::arithmetic_flags);
+}
+
+void Translator::settle(u32 number) {
+  auto const& site = cache_->sites[number];
+  auto const& block = cache_->blocks[site.block];
+  auto& state = cpu_.state;
+  take_flags(site.flags_saved);
+  for (auto i = 0u; i < block.loan_count; ++i) {
+    auto const& loan = block.loans[i];
+    state.gpr[loan.guest] = state.gpr[loan.place];
+    state.gpr[loan.place] = context_->gpr[loan.place];
+  }
+  state.rip =
+      block.page->linear + (block.page->relative ? context_->delta : 0) + block.start + site.guest_offset;
+}
+
+void Translator::settle_exit(Exit const& exit) {
+  auto const& page = *cache_->blocks[exit.block].page;
+  take_flags(exit.flags_saved);
+  cpu_.state.rip = page.linear + (page.relative ? context_->delta : 0) + static_cast<u64>(exit.target);
+}
+
+u8 const* Translator::entry_of(u32 block, bool flags_saved) const {
+  auto const& of = cache_->blocks[block];
+  return cache_->executable(flags_saved ? of.saved_entry : of.entry);
+}
+
+void Translator::link(u32 number, u32 target) {
+  auto const& exit = cache_->exits[number];
+  // The same page may have been entered at another address or in another mode meanwhile.
+  if (cache_->blocks[target].page != cache_->blocks[exit.block].page) return;
+  cache_->link(exit.patch, entry_of(target, exit.flags_saved));
+  ++counters_.links;
+}
+
+void Translator::fill_slot(u32 number, u32 target) {
+  auto const& exit = cache_->exits[number];
+  auto& page = *cache_->blocks[target].page;
+  auto const delta = page_delta(page, cpu_.state.rip);
+  if (slots_full_) return;
+  if (page.relative && delta != context_->delta) return;
+  auto& from = *cache_->blocks[exit.block].page;
+  if (page.relative != from.relative) return;
+  same_delta_in_window(from, context_->delta);
+  same_delta_in_window(page, delta);
+  // SOUND: an address in executable memory, as a number.
+  window_->slots[exit.slot] = reinterpret_cast<u64>(entry_of(target, exit.flags_saved));
+  uses_[window_number_].slots.push_back(exit.slot);
+  cpu_.mmu.note_executed(window_number_, cpu_.state.rip);
+  ++counters_.slot_fills;
+}
+
+void Translator::fill_jump(u64 linear, u32 target) {
+  auto const index = static_cast<u16>(linear & jump_index_mask);
+  if (index == 0) return;  // leads out when somebody wants the vCPU
+  auto& page = *cache_->blocks[target].page;
+  same_delta_in_window(page, page_delta(page, linear));
+  // SOUND: an address in executable memory, as a number.
+  window_->jumps[index] = {
+      linear, reinterpret_cast<u64>(cache_->executable(cache_->blocks[target].indirect_entry))};
+  uses_[window_number_].jumps.push_back(index);
+  cpu_.mmu.note_executed(window_number_, linear);
+  ++counters_.jump_fills;
+}
+
+// ---- code that changed ----
+
+void Translator::drop_code(std::byte* host) {
+  for (auto* const page : cache_->pages_at(host)) {
+    for (auto const block : page->blocks) kill(block);
+    page->blocks.clear();
+    page->chunks = 0;
+    ++page->invalidations;
+  }
+}
+
+/// Whoever still jumps to the block comes out.
+void Translator::kill(u32 number) {
+  auto& block = cache_->blocks[number];
+  block.valid = false;
+  cache_->forget(number);
+  ++counters_.invalidations;
+  if (cache_->capacity() - cache_->used() < 256) return clear_cache();
+  auto const jump_to = [&](u32 from, u8 const* target) {
+    auto out = Emitter{cache_->writable(from), cache_->executable(from), 64};
+    out.jmp(target);
+  };
+  jump_to(block.indirect_entry, trampolines_.exit(ExitKind::indirect));
+  auto const stub = [&](u32 saved) {
+    auto out = Emitter{cache_->writable(cache_->used()), cache_->executable(cache_->used()), 96};
+    auto const* const at = out.here();
+    out.mov_imm(second_scratch, number);
+    out.mov_imm(scratch, saved);
+    out.jmp(trampolines_.exit(ExitKind::stale));
+    cache_->take(cache_->used() + 32);
+    return at;
+  };
+  if (block.saved_entry != block.entry) jump_to(block.saved_entry, stub(1));
+  jump_to(block.entry, stub(0));
+}
+
+void Translator::forward_stale(u32 number, u32 target) {
+  auto const& old = cache_->blocks[number];
+  auto const& fresh = cache_->blocks[target];
+  if (fresh.page != old.page) return;
+  auto const forward = [&](u32 from, u32 to) {
+    auto out = Emitter{cache_->writable(from), cache_->executable(from), 64};
+    out.jmp(cache_->executable(to));
+  };
+  if (old.saved_entry != old.entry) {
+    forward(old.saved_entry, fresh.saved_entry);
+    forward(old.entry, fresh.entry);
+  } else if (fresh.saved_entry == fresh.entry) {
+    forward(old.entry, fresh.entry);
+  }
+}
+
+// ---- slow paths and traps ----
+
+u64 Translator::refill(Context* context, u64 linear, u32 number) {
+  auto& self = *context->translator;
+  auto const& site = self.cache_->sites[number];
+  ++self.counters_.refills;
+  // SOUND: an address in guest memory, as a number.
+  return reinterpret_cast<u64>(self.cpu_.mmu.refill(linear, site.size, site.write ? Access::write : Access::read,
+                                                    self.cpu_.rights()));
+}
+
+void Translator::trap() {
+  ++counters_.traps;
+  // SOUND: where the host's exception was, in translated code.
+  auto const offset = cache_->offset_of(reinterpret_cast<u8 const*>(context_->address));
+  auto const number = cache_->block_at(offset);
+  auto const& block = cache_->blocks.at(number);
+  for (auto i = block.first_site; i < block.first_site + block.sites; ++i) {
+    if (cache_->sites[i].host_offset == offset) return settle(i);
+  }
+  VIREO_LOG_GUEST(observe::Level::error, "engine", "unexpected exception in translated code at {:#x}", offset);
+  std::abort();
+}
+
+/// FIP points into translated code when x87 instructions ran there.
+void Translator::repair_x87_pointers() {
+  auto& extended = cpu_.state.extended;
+  // SOUND: compared only.
+  auto const* const at = reinterpret_cast<u8 const*>(extended.fip);
+  if (!cache_->contains(at)) return;
+  auto const offset = cache_->offset_of(at);
+  auto const number = cache_->block_at(offset);
+  extended.fip = 0;
+  if (!host_keeps_x87_data_pointer()) extended.fdp = 0;
+  if (number == CodeCache::no_block) return;
+  auto const& block = cache_->blocks[number];
+  auto guest = block.start;
+  for (auto i = block.first_site; i < block.first_site + block.sites; ++i) {
+    auto const& site = cache_->sites[i];
+    if (site.host_offset != 0 && site.host_offset <= offset) guest = static_cast<u16>(block.start + site.guest_offset);
+  }
+  extended.fip = block.page->linear + (block.page->relative ? context_->delta : 0) + guest;
+}
+
+}  // namespace vireo::engine::soft::translate

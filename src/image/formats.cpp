@@ -5,6 +5,7 @@
 #include "image/qcow2/qcow2_format.h"
 #include "image/raw/raw_format.h"
 #include "image/vdi/vdi_format.h"
+#include "image/vmdk/vmdk_format.h"
 
 namespace vireo::image {
 
@@ -12,6 +13,7 @@ std::span<ImageFormat const* const> image_formats() {
   static constexpr auto all = std::to_array<ImageFormat const*>({
       &qcow2::format,
       &vdi::format,
+      &vmdk::format,
       &raw::format,
   });
   return all;

@@ -379,9 +379,9 @@ TEST(Table, HasNoRowHiddenByAnother) {
 TEST(Table, AgreesAboutModrmWithinAnOpcode) {
   auto disagreeing = std::string{};
   for (auto const& row : table())
-    for (auto const other : candidates(row.encoding, row.map, row.opcode))
-      if (table()[other].has_modrm != row.has_modrm ||
-          (table()[other].mod == Mod::ignored) != (row.mod == Mod::ignored))
+    for (auto const other : candidates(opcode_index[opcode_key(row.encoding, row.map, row.opcode)]))
+      if (table()[other.row].has_modrm != row.has_modrm ||
+          (table()[other.row].mod == Mod::ignored) != (row.mod == Mod::ignored))
         disagreeing += fmt::format("{} {:02x}\n", name(row.operation), row.opcode);
   EXPECT_EQ(disagreeing, "");
 }

@@ -49,8 +49,31 @@ constexpr auto make_rows() {
 }
 constexpr auto all_rows = make_rows();
 
-constexpr std::size_t key(Encoding encoding, u8 map, u8 opcode) {
-  return (static_cast<std::size_t>(encoding) * 4 + map) * 256 + opcode;
+constexpr u64 refused_traits(Row const& row) {
+  auto refused = u64{};
+  for (auto const size : {CodeSize::bits16, CodeSize::bits32, CodeSize::bits64})
+    if (!(row.modes & (1 << static_cast<unsigned>(size)))) refused |= trait::code_size(size);
+  if (row.mod == Mod::memory) refused |= trait::register_form;
+  if (row.mod == Mod::reg) refused |= trait::memory_form;
+  for (auto field = 0u; field < 8; ++field) {
+    if (row.reg != any_value && row.reg != field) refused |= trait::reg(field);
+    if (row.rm != any_value && row.rm != field) refused |= trait::rm(field);
+  }
+  auto const any_but_f3f2 = row.mandatory == Mandatory::not_f3f2;
+  for (auto const prefix : {Mandatory::none, Mandatory::p66, Mandatory::f3, Mandatory::f2}) {
+    auto const accepted = any_but_f3f2 ? prefix == Mandatory::none || prefix == Mandatory::p66
+                                       : row.mandatory == Mandatory::any || row.mandatory == prefix;
+    if (!accepted) refused |= trait::mandatory(prefix);
+  }
+  if (row.w == WidthBit::w0) refused |= trait::wide64 | trait::wide_outside64;
+  if (row.w == WidthBit::w1) refused |= trait::narrow;
+  if (row.w == WidthBit::w0_or_not64) refused |= trait::wide64;
+  if (row.l == VectorLength::l0) refused |= trait::vector_length(1);
+  if (row.l == VectorLength::l1) refused |= trait::vector_length(0);
+  for (auto const bytes : {2u, 4u, 8u})
+    if (!(row.operand_sizes & (bytes >> 1))) refused |= trait::operand_size(bytes);
+  if (row.operation == Operation::nop && row.map == 0) refused |= trait::rex_b;  // 90 is XCHG with R8 then
+  return refused;
 }
 
 constexpr std::size_t candidate_count() {
@@ -59,25 +82,37 @@ constexpr std::size_t candidate_count() {
   return count;
 }
 
-/// Row numbers grouped by opcode, in table order within a group.
+/// Rows grouped by opcode, in table order within a group.
 struct Index {
-  std::array<u16, 8 * 256 + 1> start{};
-  std::array<u16, candidate_count()> rows{};
+  std::array<OpcodeRows, opcode_keys> opcodes{};
+  std::array<Candidate, candidate_count()> candidates{};
 };
+
+constexpr ModrmUse modrm_use(Row const& row) {
+  if (!row.has_modrm) return ModrmUse::none;
+  return row.mod == Mod::ignored ? ModrmUse::registers : ModrmUse::registers_or_memory;
+}
 
 constexpr Index make_index() {
   auto index = Index{};
   for (auto const& row : all_rows) {
-    for (auto code = unsigned{row.opcode}; code <= row.last_opcode; ++code)
-      ++index.start[key(row.encoding, row.map, static_cast<u8>(code)) + 1];
+    for (auto code = unsigned{row.opcode}; code <= row.last_opcode; ++code) {
+      auto& opcode = index.opcodes[opcode_key(row.encoding, row.map, static_cast<u8>(code))];
+      if (opcode.count++ == 0) opcode.modrm = modrm_use(row);
+    }
   }
-  for (auto i = 1uz; i < index.start.size(); ++i)
-    index.start[i] = static_cast<u16>(index.start[i] + index.start[i - 1]);
-  auto next = index.start;
+  auto first = u16{};
+  for (auto& opcode : index.opcodes) {
+    opcode.first = first;
+    first = static_cast<u16>(first + opcode.count);
+  }
+  auto next = index.opcodes;
   for (auto number = 0uz; number < all_rows.size(); ++number) {
     auto const& row = all_rows[number];
-    for (auto code = unsigned{row.opcode}; code <= row.last_opcode; ++code)
-      index.rows[next[key(row.encoding, row.map, static_cast<u8>(code))]++] = static_cast<u16>(number);
+    for (auto code = unsigned{row.opcode}; code <= row.last_opcode; ++code) {
+      auto& place = next[opcode_key(row.encoding, row.map, static_cast<u8>(code))].first;
+      index.candidates[place++] = {.refused = refused_traits(row), .row = static_cast<u16>(number)};
+    }
   }
   return index;
 }
@@ -89,10 +124,9 @@ std::span<Row const> table() { return all_rows; }
 
 Row const& row_of(Instruction const& insn) { return all_rows[insn.row < all_rows.size() ? insn.row : 0]; }
 
-std::span<u16 const> candidates(Encoding encoding, u8 map, u8 opcode) {
-  auto const at = key(encoding, map, opcode);
-  return std::span{index.rows}.subspan(index.start[at], index.start[at + 1] - index.start[at]);
-}
+constinit std::array<OpcodeRows, opcode_keys> const opcode_index{index.opcodes};
+constinit Candidate const* const candidate_list{index.candidates.data()};
+constinit Row const* const row_list{all_rows.data()};
 
 u32 required_alignment(Instruction const& insn) {
   auto const& row = row_of(insn);

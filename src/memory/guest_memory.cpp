@@ -122,6 +122,7 @@ Result<> GuestMemory::load(Gpa at, ConstBytes from) {
     source += length;
     return true;
   });
+  note_written(at, from.size());
   return {};
 }
 

@@ -10,6 +10,14 @@
 
 namespace vireo::memory {
 
+/// Who must know of stores that no vCPU makes: by devices, by loaders. Called on any thread, after the bytes
+/// have changed and before the guest can be told of it.
+class WriteObserver {
+ public:
+  virtual ~WriteObserver() = default;
+  virtual void written(Gpa at, u64 length) = 0;
+};
+
 enum class RegionKind : u8 { ram, rom };
 
 /// The guest's physical memory as its users see it: RAM and ROM regions, each one host mapping. Regions are
@@ -39,7 +47,8 @@ class GuestMemory {
 
   /// The region around `at`, or null (MMIO or nothing).
   Region const* find(Gpa at) const;
-  /// The host address of `length` bytes in one RAM region (ROM too when not `for_write`), or null.
+  /// The host address of `length` bytes in one RAM region (ROM too when not `for_write`), or null. Who writes
+  /// there for a device calls note_written() before the guest may learn of it.
   std::byte* host(Gpa at, u64 length, bool for_write) const;
 
   /// May cross regions; nothing is copied on error. Writing to ROM is an error.
@@ -58,7 +67,16 @@ class GuestMemory {
     return write(at, std::as_bytes(std::span{&value, 1}));
   }
 
+  /// Null for none. It must outlive its place here.
+  void set_write_observer(WriteObserver* observer) { observer_.store(observer, std::memory_order_release); }
+  /// Any thread. write() and load() call it themselves.
+  void note_written(Gpa at, u64 length) const {
+    auto* const observer = observer_.load(std::memory_order_acquire);
+    if (observer != nullptr) observer->written(at, length);
+  }
+
  private:
+  std::atomic<WriteObserver*> observer_{};
   std::vector<Region> regions_;  // ordered by address, disjoint
 };
 

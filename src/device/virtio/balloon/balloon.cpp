@@ -116,6 +116,7 @@ void Balloon::give_back(Gpa at, u64 bytes) {
       returned_bytes_ += piece;
     else
       VIREO_LOG_GUEST(observe::Level::info, "virtio-balloon", "the host does not take memory back");
+    memory_.note_written(at, piece);
     at = at + piece;
     bytes -= piece;
   }

@@ -99,6 +99,7 @@ void Block::execute(Request const& request) {
   auto const status = std::byte{perform(request)};
   auto const written = request.chain.writable_bytes;
   scatter(request.chain.writable, written - 1, std::span{&status, 1});
+  transport_->queue(request.queue).note_written(request.chain);
   auto const first = finished_.with([&](auto& finished) {
     finished.push_back({request.queue, {request.chain.id, request.chain.slots, written}});
     return finished.size() == 1;

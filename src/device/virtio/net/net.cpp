@@ -165,6 +165,7 @@ Net::Delivery Net::deliver(ConstBytes frame) {
   for (auto const& chain : chains) {
     auto const copied = scatter(chain.writable, offset, rest);
     completions.push_back({chain.id, chain.slots, static_cast<u32>(offset + copied)});
+    transport_->queue(receive_queue).note_written(chain);
     rest = rest.subspan(copied);
     offset = 0;
   }

@@ -11,6 +11,7 @@ Result<> Virtqueue::map(RingOptions options) {
   if (state_.size > maximum_size_) return fail(Errc::corrupt, "queue larger than offered");
   ring_ = TRY(options.packed ? make_packed_ring(memory_, state_, options)
                              : make_split_ring(memory_, state_, options));
+  packed_ = options.packed;
   return {};
 }
 
@@ -26,6 +27,7 @@ void Virtqueue::unpop(Chain const& chain) {
 }
 
 void Virtqueue::push(Chain const& chain, u32 written) {
+  note_written(chain);
   auto const completion = Completion{chain.id, chain.slots, written};
   push(std::span{&completion, 1});
 }
@@ -34,15 +36,31 @@ void Virtqueue::push(std::span<Completion const> completions) {
   if (!usable() || completions.empty()) return;
   ring_->push(completions);
   pushed_ = true;
+  note_ring_written();
+}
+
+void Virtqueue::note_written(Chain const& chain) const {
+  for (auto const& segment : chain.writable) memory_.note_written(segment.at, segment.host.size());
+}
+
+// 2.7.8 and 2.8.10: the areas that a device writes.
+void Virtqueue::note_ring_written() const {
+  auto const entries = u64{state_.size};
+  if (packed_) memory_.note_written(Gpa{state_.descriptors}, entries * sizeof(spec::PackedDescriptor));
+  memory_.note_written(Gpa{state_.device},
+                       packed_ ? sizeof(spec::EventSuppression) : 6 + entries * sizeof(spec::UsedElement));
 }
 
 void Virtqueue::disable_notifications() {
-  if (usable()) ring_->disable_notifications();
+  if (!usable()) return;
+  ring_->disable_notifications();
+  note_ring_written();
 }
 
 bool Virtqueue::enable_notifications() {
   if (!usable()) return false;
   ring_->enable_notifications();
+  note_ring_written();
   return ring_->has_available();
 }
 

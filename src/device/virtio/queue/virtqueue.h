@@ -27,7 +27,10 @@ class Virtqueue {
   /// Takes back pops, the newest first; nothing else happened to the queue since.
   void unpop(Chain const& chain);
   void push(Chain const& chain, u32 written);
+  /// The chains' buffers have been through note_written().
   void push(std::span<Completion const> completions);
+  /// The device has written what it wanted into the chain's buffers. Any thread.
+  void note_written(Chain const& chain) const;
   void disable_notifications();
   /// True: a chain came meanwhile, go on popping.
   bool enable_notifications();
@@ -36,11 +39,13 @@ class Virtqueue {
 
  private:
   bool usable() const { return ring_ != nullptr && state_.broken == 0; }
+  void note_ring_written() const;
 
   memory::GuestMemory const& memory_;
   u16 maximum_size_;
   QueueState state_;
   std::unique_ptr<Ring> ring_;
+  bool packed_{false};
   bool pushed_{false};
 };
 

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <thread>
 
 #include "device/virtio/testing/driver_queue.h"
@@ -127,6 +128,35 @@ TEST_P(VirtqueueTest, GoesOnFromItsStateInANewRing) {
   copy.map({.packed = GetParam()}).value();
   copy.push(copy.pop().value().value(), 9);
   EXPECT_EQ(driver->poll()->length, 9U);
+}
+
+TEST_P(VirtqueueTest, TellsOfWrittenBuffersBeforeTheDriverIsAndOfTheRing) {
+  struct Observer final : memory::WriteObserver {
+    void written(Gpa at, u64 length) override {
+      heard.push_back({at, length});
+      if (at.value < data) return;
+      buffers += length;
+      known_to_driver |= driver->poll().has_value();
+    }
+    DriverQueue* driver{};
+    std::vector<GpaRange> heard;
+    u64 buffers{};
+    bool known_to_driver{};
+  };
+  auto observer = Observer{};
+  observer.driver = driver.get();
+  driver->add({readable(data, 8), writable(data + 0x100, 20), writable(border - 10, 30)});
+  auto const chain = queue.pop().value().value();
+  memory.set_write_observer(&observer);
+
+  queue.push(chain, 50);
+
+  memory.set_write_observer(nullptr);
+  EXPECT_EQ(observer.buffers, 50U);
+  EXPECT_FALSE(observer.known_to_driver);
+  EXPECT_TRUE(driver->poll());
+  auto const ring = GetParam() ? queue.state().descriptors : queue.state().device;
+  EXPECT_TRUE(std::ranges::any_of(observer.heard, [&](auto& range) { return range.contains(Gpa{ring}, 16); }));
 }
 
 TEST_P(VirtqueueTest, InterruptsUnlessTheDriverSuppressesIt) {

@@ -4,15 +4,16 @@ import pathlib
 
 
 class Figures:
-    def __init__(self, path, conditions, fresh):
-        """`conditions` says what the figures depend on; figures of other conditions are forgotten."""
+    def __init__(self, path, conditions, forget):
+        """`conditions` says what the figures depend on; figures of other conditions are forgotten, and those in `forget`."""
         self.path, self.conditions = pathlib.Path(path), conditions
         self.values, self.checksums, self.runs = {}, {}, {}
-        if fresh or not self.path.exists():
+        if not self.path.exists():
             return
         kept = json.loads(self.path.read_text())
         if kept["conditions"] == conditions:
-            self.values, self.checksums, self.runs = kept["values"], kept["checksums"], kept["runs"]
+            self.values, self.checksums, self.runs = (
+                {name: entry for name, entry in kept[field].items() if name not in forget} for field in ("values", "checksums", "runs"))
 
     def take(self, name, value, checksum=None):
         self.values[name] = min(value, self.values.get(name, value))

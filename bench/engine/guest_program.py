@@ -5,6 +5,8 @@ import subprocess
 
 SOURCES = pathlib.Path(__file__).resolve().parent / "guest"
 FLAGS = ["-std=c++20", "-O2", "-static", "-Wall", "-Wextra"]
+DATABASE = pathlib.Path("/usr/include/sqlite3.h")
+LIBRARIES = ["-lsqlite3", "-lm"] if DATABASE.exists() else []
 
 
 class GuestProgram:
@@ -15,14 +17,14 @@ class GuestProgram:
         self.initramfs = self.folder / "initramfs.cpio"
         self.folder.mkdir(parents=True, exist_ok=True)
         sources = sorted(SOURCES.glob("*.cpp"))
-        digest = hashlib.sha256(repr(FLAGS).encode())
+        digest = hashlib.sha256(repr(FLAGS + LIBRARIES).encode())
         for path in [*sources, *sorted(SOURCES.glob("*.h")), SOURCES / "exit.S"]:
             digest.update(path.read_bytes())
         self.digest = digest.hexdigest()
         stamp = self.folder / "bench_guest.digest"
         if stamp.exists() and stamp.read_text() == self.digest and self.initramfs.exists():
             return
-        subprocess.run(["g++", *FLAGS, "-o", self.binary, *sources], check=True)
+        subprocess.run(["g++", *FLAGS, "-o", self.binary, *sources, *LIBRARIES], check=True)
         subprocess.run(["gcc", "-static", "-nostdlib", "-o", self.exit, SOURCES / "exit.S"], check=True)
         self.initramfs.write_bytes(archive({"init": self.binary, "bench_exit": self.exit}))
         stamp.write_text(self.digest)

@@ -27,6 +27,7 @@ std::span<Workload const> memory_workloads();
 std::span<Workload const> kernel_workloads();
 std::span<Workload const> process_workloads();
 std::span<Workload const> jit_workloads();
+std::span<Workload const> database_workloads();
 
 uint64_t monotonic_nanoseconds();
 

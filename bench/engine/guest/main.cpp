@@ -86,9 +86,10 @@ bool measure_apart(Workload const& workload, Effort effort) {
 
 std::vector<Workload> all_workloads() {
   std::vector<Workload> all;
-  for (auto const group : {sort_workloads(), digest_workloads(), table_workloads(), control_workloads(),
-                           text_workloads(), arithmetic_workloads(), object_workloads(), float_workloads(),
-                           memory_workloads(), kernel_workloads(), process_workloads(), jit_workloads()})
+  for (auto const group :
+       {sort_workloads(), digest_workloads(), table_workloads(), control_workloads(), text_workloads(),
+        arithmetic_workloads(), object_workloads(), float_workloads(), memory_workloads(), kernel_workloads(),
+        process_workloads(), jit_workloads(), database_workloads()})
     all.insert(all.end(), group.begin(), group.end());
   return all;
 }

@@ -5,6 +5,7 @@
 #include "image/qcow2/qcow2_format.h"
 #include "image/raw/raw_format.h"
 #include "image/vdi/vdi_format.h"
+#include "image/vhd/vhd_format.h"
 #include "image/vmdk/vmdk_format.h"
 
 namespace vireo::image {
@@ -14,6 +15,7 @@ std::span<ImageFormat const* const> image_formats() {
       &qcow2::format,
       &vdi::format,
       &vmdk::format,
+      &vhd::format,
       &raw::format,
   });
   return all;

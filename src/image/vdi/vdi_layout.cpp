@@ -2,15 +2,9 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
+#include "image/blocks/survey.h"
 
 namespace vireo::image::vdi {
-namespace {
-
-constexpr u64 scan_chunk{64 * KiB};
-
-}  // namespace
-
 using blocks::Block;
 
 VdiLayout::VdiLayout(Header const& header, u64 file_bytes) : header_{header}, places_{blocks_in(file_bytes)} {}
@@ -49,24 +43,9 @@ u32 VdiLayout::encode(Block const& block) const {
   return static_cast<u32>((block.place - header_.extra - header_.data_at) / header_.stride());
 }
 
-/// How many places there are up to the last one that the table names.
-Result<u64> VdiLayout::blocks_in_use(Storage const& storage) const {
-  auto in_use = u64{0};
-  auto bytes = std::vector<std::byte>(scan_chunk);
-  for (auto done = u64{0}; done < header_.blocks;) {
-    auto const count = std::min<u64>(scan_chunk / 4, header_.blocks - done);
-    TRY(storage.read(header_.table_at + done * 4, Bytes{bytes}.first(count * 4)));
-    for (auto each = u64{0}; each < count; ++each) {
-      auto const entry = load_le<u32>(bytes.data() + each * 4);
-      if (entry < places_) in_use = std::max<u64>(in_use, entry + u64{1});
-    }
-    done += count;
-  }
-  return in_use;
-}
-
 Result<> VdiLayout::begin_changes(Storage const& storage) {
-  auto const in_use = TRY(blocks_in_use(storage));
+  auto const end = TRY(blocks::survey(storage, *this, header_.extra));
+  auto const in_use = blocks_in(end);
   if (in_use < places_ && storage.file().kind() == host::File::Kind::regular) {
     TRY(storage.file().truncate(header_.data_at + in_use * header_.stride()));
   }

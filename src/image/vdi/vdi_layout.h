@@ -19,7 +19,6 @@ class VdiLayout final : public blocks::Layout {
  private:
   u64 place_of(u64 index) const { return header_.data_at + index * header_.stride() + header_.extra; }
   u64 blocks_in(u64 file_bytes) const;
-  Result<u64> blocks_in_use(Storage const& storage) const;
 
   Header header_;
   u64 places_{};  // in the file, used or not

@@ -1,0 +1,68 @@
+#include "image/vhd/fixed_vhd_image.h"
+
+#include <algorithm>
+
+#include "image/check_range.h"
+
+namespace vireo::image::vhd {
+namespace {
+
+class FixedVhdImage final : public BlockImage {
+ public:
+  FixedVhdImage(Storage storage, u64 bytes) : storage_{std::move(storage)}, bytes_{bytes} {}
+
+  Geometry geometry() const override {
+    return {.bytes = bytes_, .sector = 512, .cluster = 4096, .read_only = !storage_.writable()};
+  }
+  Result<> read(u64 at, Bytes into) override {
+    TRY(check_range(storage_.path(), at, into.size(), bytes_));
+    return storage_.read(at, into);
+  }
+  Result<> write(u64 at, ConstBytes from) override {
+    TRY(check_write(at, from.size()));
+    TRY(storage_.write(at, from));
+    return finish_write();
+  }
+  Result<> write_zeroes(u64 at, u64 length, bool may_unmap) override {
+    TRY(check_write(at, length));
+    if (length == 0) return {};
+    TRY(storage_.write_zeroes(at, length, may_unmap));
+    return finish_write();
+  }
+  Result<> discard(u64 at, u64 length) override {
+    TRY(check_write(at, length));
+    return length == 0 ? Result<>{} : storage_.discard(at, length);
+  }
+  Result<> flush() override { return storage_.sync(); }
+  Result<Extent> extent_at(u64 at) override {
+    TRY(check_range(storage_.path(), at, 1, bytes_));
+    auto const extent = TRY(storage_.file().extent_at(at));
+    return Extent{at, std::min(extent.length, bytes_ - at), extent.data ? Presence::data : Presence::zero};
+  }
+
+ private:
+  Result<> check_write(u64 at, u64 length) const {
+    if (!storage_.writable())
+      return fail(Errc::denied, fmt::format("{}: is opened read-only", storage_.path()));
+    return check_range(storage_.path(), at, length, bytes_);
+  }
+  Result<> finish_write() const { return syncs_each_write(storage_.cache()) ? storage_.sync() : Result<>{}; }
+
+  Storage storage_;
+  u64 bytes_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<BlockImage>> open_fixed(Storage storage, Footer const& footer) {
+  auto const there = TRY(storage.size()) - footer_bytes;
+  if (footer.bytes > there) {
+    return fail(Errc::corrupt,
+                fmt::format("{}: vhd footer: current size (at offset {:#x}) is {:#x}, but the file "
+                            "holds {:#x} bytes",
+                            storage.path(), there + footer_at::current_size, footer.bytes, there));
+  }
+  return std::make_unique<FixedVhdImage>(std::move(storage), footer.bytes);
+}
+
+}  // namespace vireo::image::vhd

@@ -6,6 +6,7 @@
 #include "image/raw/raw_format.h"
 #include "image/vdi/vdi_format.h"
 #include "image/vhd/vhd_format.h"
+#include "image/vhdx/vhdx_format.h"
 #include "image/vmdk/vmdk_format.h"
 
 namespace vireo::image {
@@ -14,6 +15,7 @@ std::span<ImageFormat const* const> image_formats() {
   static constexpr auto all = std::to_array<ImageFormat const*>({
       &qcow2::format,
       &vdi::format,
+      &vhdx::format,
       &vmdk::format,
       &vhd::format,
       &raw::format,

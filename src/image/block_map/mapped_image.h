@@ -26,11 +26,12 @@ class MappedImage final : public BlockImage {
   struct Shape {
     u64 bytes{};
     u32 sector{512};
-    u64 block{};        // bytes, a power of two
-    u64 alignment{};    // of blocks in the file
-    bool knows_zero{};  // the map can say `zero`
-    bool packs{};       // written blocks are packed
-    u64 end_of_file{};  // new blocks go behind
+    u64 block{};          // bytes, a power of two
+    u64 alignment{};      // of blocks in the file
+    bool knows_zero{};    // the map can say `zero`
+    bool packs{};         // written blocks are packed
+    bool keeps_places{};  // blocks that have a place keep it
+    u64 end_of_file{};    // new blocks go behind
     std::string_view log_name;
   };
   MappedImage(std::shared_ptr<Storage const> storage, std::unique_ptr<BlockMap> map, Shape const& shape,

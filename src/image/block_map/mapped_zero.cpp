@@ -73,6 +73,7 @@ Result<bool> MappedImage::clear_block(u64 block) {
   auto const kind = below_covers(block) || state.kind == Kind::partial ? Kind::zero : Kind::absent;
   if (state.kind == kind || (state.kind == Kind::zero)) return true;
   if (kind == Kind::zero && !shape_.knows_zero) return false;
+  if (state.kind == Kind::data && shape_.keeps_places) return false;
   TRY(map_->set(block, {kind, 0, 0}, space_));
   give_up(state);
   return true;

@@ -58,9 +58,20 @@ inline void write_flat(std::string const& path, Shadow const& shadow) {
       host::write_text(path, std::string_view{reinterpret_cast<char const*>(shadow.data()), shadow.size()}));
 }
 
+inline Shadow file_bytes(std::string const& path) {
+  auto const file = host::File::open(path, {});
+  auto bytes = Shadow(*file->size());
+  EXPECT_TRUE(file->read(0, bytes));
+  return bytes;
+}
+
 inline Shadow noise(std::size_t count, std::mt19937_64& random) {
   auto bytes = Shadow(count);
-  for (auto& byte : bytes) byte = static_cast<std::byte>(random() | 1);
+  auto value = u64{0};
+  for (auto at = std::size_t{0}; at < count; ++at, value >>= 8) {
+    if (at % 8 == 0) value = random();
+    bytes[at] = static_cast<std::byte>(value | 1);
+  }
   return bytes;
 }
 

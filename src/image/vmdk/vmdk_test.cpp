@@ -7,7 +7,7 @@
 #include <thread>
 
 #include "image/create_vmdk.h"
-#include "image/testing/disk_changes.h"
+#include "image/testing/random_disk.h"
 #include "image/vmdk/spec.h"
 #include "image/vmdk/stream_writer.h"
 
@@ -15,7 +15,6 @@
 namespace vireo::image::testing {
 namespace {
 
-using host::TestFolder;
 using ::testing::HasSubstr;
 
 constexpr auto following = OpenOptions{.follow_references = true};
@@ -31,16 +30,11 @@ INSTANTIATE_TEST_SUITE_P(
 
 TEST_P(VmdkKinds, StaysEqualToAFlatCopyUnderRandomChanges) {
   auto const folder = TestFolder{};
-  auto random = std::mt19937_64{1};
   auto shadow = Shadow((u64{6} << 20) + 512 * 5);
   ASSERT_TRUE(create_vmdk(folder / "disk.vmdk", shadow.size(), GetParam()));
-  for (auto round = 0; round < 5; ++round) {
-    auto const image = opened(folder / "disk.vmdk");
-    for (auto step = 0; step < 120; ++step) change(*image, shadow, random);
-    expect_same(*image, shadow);
-  }
+  change_in_batches(folder / "disk.vmdk", {}, shadow, 1, 5, 100);
   expect_same(*opened(folder / "disk.vmdk", {.read_only = true}), shadow);
-  expect_qemu_reads(folder, folder / "disk.vmdk", "vmdk", shadow);
+  expect_same_as_qemu_reads(folder, folder / "disk.vmdk", "vmdk", shadow);
   tool({"vmdkinfo", folder / "disk.vmdk"});
 }
 
@@ -87,7 +81,7 @@ TEST_P(VmdkFromQemu, IsReadAndStaysReadableUnderRandomChanges) {
   auto random = std::mt19937_64{7};
   auto shadow = Shadow(u64{5} << 20);
   for (auto& byte : Bytes{shadow}.subspan(100000, 2000000)) byte = static_cast<std::byte>(random() & 3);
-  write_file(folder / "flat.in", shadow);
+  write_flat(folder / "flat.in", shadow);
   tool({"qemu-img", "convert", "-f", "raw", "-O", "vmdk", "-o", GetParam().options, folder / "flat.in",
         folder / "disk.vmdk"});
   {
@@ -98,7 +92,7 @@ TEST_P(VmdkFromQemu, IsReadAndStaysReadableUnderRandomChanges) {
     expect_same(*image, shadow);
   }
   expect_same(*opened(folder / "disk.vmdk"), shadow);
-  expect_qemu_reads(folder, folder / "disk.vmdk", "vmdk", shadow);
+  expect_same_as_qemu_reads(folder, folder / "disk.vmdk", "vmdk", shadow);
 }
 
 class VmdkChildren : public ::testing::TestWithParam<VmdkOptions> {};
@@ -120,14 +114,8 @@ TEST_P(VmdkChildren, StayEqualToAFlatCopyOverTheirParent) {
   auto options = GetParam();
   options.parent = "base.vmdk";
   ASSERT_TRUE(create_vmdk(folder / "top.vmdk", 0, options));
-  for (auto round = 0; round < 3; ++round) {
-    auto const image = opened(folder / "top.vmdk", following);
-    ASSERT_TRUE(image);
-    expect_same(*image, shadow);
-    for (auto step = 0; step < 100; ++step) change(*image, shadow, random, {.discard = options.zeroed_grain});
-    expect_same(*image, shadow);
-  }
-  expect_qemu_reads(folder, folder / "top.vmdk", "vmdk", shadow);
+  change_in_batches(folder / "top.vmdk", following, shadow, 1, 3, 100);
+  expect_same_as_qemu_reads(folder, folder / "top.vmdk", "vmdk", shadow);
 }
 
 TEST(Vmdk, ReadsAChainThatQemuMade) {
@@ -178,7 +166,7 @@ TEST(Vmdk, RefusesAnImageThatIsItsOwnParent) {
 
 TEST(Vmdk, OpensAForeignExtentOnlyWhenAllowed) {
   auto const folder = TestFolder{};
-  write_file(folder / "secret", Shadow(1 << 20, std::byte{7}));
+  write_flat(folder / "secret", Shadow(1 << 20, std::byte{7}));
   auto const text = [](std::string const& name) {
     return "# Disk DescriptorFile\nversion=1\nCID=1\nparentCID=ffffffff\ncreateType=\"vmfs\"\nRW 2048 VMFS \"" +
            name + "\"\n";
@@ -227,7 +215,7 @@ TEST(Vmdk, ReadsASeSparseExtentAsQemuDoes) {
   put(16 * 512 + 4 * 8, entry_zero);
   std::ranges::copy(data, file.begin() + (512 << 10) + 4096);
   std::ranges::copy(data, shadow.begin() + std::ptrdiff_t{3} * 4096);
-  write_file(folder / "disk-sesparse.vmdk", file);
+  write_flat(folder / "disk-sesparse.vmdk", file);
   ASSERT_TRUE(host::write_text(folder / "disk.vmdk",
                                "# Disk DescriptorFile\nversion=1\nCID=0000aaaa\nparentCID=ffffffff\ncreateType="
                                "\"seSparse\"\nRW 2048 SESPARSE \"disk-sesparse.vmdk\"\n"));
@@ -250,14 +238,14 @@ TEST(Vmdk, WritesAStreamFromFrontToBack) {
     EXPECT_EQ(writer.append(3, shadow).error().code(), Errc::invalid);
     ASSERT_TRUE(writer.finish());
   }
-  expect_qemu_reads(folder, folder / "disk.vmdk", "vmdk", shadow);
+  expect_same_as_qemu_reads(folder, folder / "disk.vmdk", "vmdk", shadow);
   expect_same(*opened(folder / "disk.vmdk", {.read_only = true}), shadow);
   {
     auto const image = opened(folder / "disk.vmdk");
     for (auto step = 0; step < 100; ++step) change(*image, shadow, random);
   }
   expect_same(*opened(folder / "disk.vmdk"), shadow);
-  expect_qemu_reads(folder, folder / "disk.vmdk", "vmdk", shadow);
+  expect_same_as_qemu_reads(folder, folder / "disk.vmdk", "vmdk", shadow);
 }
 
 TEST(Vmdk, GivesDiscardedSpaceBackAndUsesItAgain) {
@@ -301,7 +289,7 @@ TEST(Vmdk, KeepsNeighboursApartWhenManyThreadsWrite) {
   for (auto at = std::size_t{0}; at < expected.size(); ++at)
     expected[at] = static_cast<std::byte>(at / 512 % 4 + 1);
   expect_same(*opened(folder / "disk.vmdk"), expected);
-  expect_qemu_reads(folder, folder / "disk.vmdk", "vmdk", expected);
+  expect_same_as_qemu_reads(folder, folder / "disk.vmdk", "vmdk", expected);
 }
 
 TEST(Vmdk, KeepsWhatWasFlushedWhenTheProcessDies) {
@@ -365,7 +353,7 @@ TEST(Vmdk, SurvivesAnyOneByteOfItsMetadataChanged) {
     auto bad = good;
     auto const at = step < 250 ? random() % 128 : random() % (128 * 512);
     bad[at] = static_cast<std::byte>(random());
-    write_file(folder / "disk.vmdk", bad);
+    write_flat(folder / "disk.vmdk", bad);
     auto const image = open_image(folder / "disk.vmdk", {.format = "vmdk"});
     if (!image) continue;
     auto const length = std::min<u64>((*image)->geometry().bytes, bytes.size());

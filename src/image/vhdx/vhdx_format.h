@@ -1,0 +1,9 @@
+#pragma once
+
+#include "image/image_format.h"
+
+namespace vireo::image::vhdx {
+
+extern ImageFormat const format;
+
+}  // namespace vireo::image::vhdx

@@ -90,7 +90,8 @@ class Sampler(threading.Thread):
 def run_on_host(options, payload, measures):
     with MemoryFolder() as folder:
         shutil.copytree(payload.folder, folder, dirs_exist_ok=True)
-        return run_program(["sh", folder / "run_all", folder, str(runs_per_boot(options)), *measures], options.nice)
+        one_processor = ["taskset", "-c", str(max(os.sched_getaffinity(0)))]  # as a guest has
+        return run_program([*one_processor, "sh", folder / "run_all", folder, str(runs_per_boot(options)), *measures], options.nice)
 
 
 class MemoryFolder:

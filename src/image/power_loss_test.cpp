@@ -1,0 +1,319 @@
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "image/create_qcow2.h"
+#include "image/create_vdi.h"
+#include "image/create_vhd.h"
+#include "image/create_vmdk.h"
+#include "image/testing/random_disk.h"
+
+// What a disk looks like after the power failed: everything up to the last sync is there, of what came later
+// any part, sector by sector. Each sector of the guest's says which it is and how new.
+namespace vireo::image {
+namespace {
+
+using namespace image::testing;  // NOLINT: the tests' own vocabulary
+
+constexpr u64 sector{512};
+
+/// A change of the file, or a sync.
+struct Event {
+  enum class Kind : u8 { write, zero, size, sync };
+  Kind kind{};
+  u64 at{};
+  u64 length{};
+  std::vector<std::byte> bytes{};
+};
+
+/// Keeps what this program does to one file, as long as it lives.
+class Recorder {
+ public:
+  explicit Recorder(std::string const& path) {
+    struct stat status{};
+    EXPECT_EQ(::stat(path.c_str(), &status), 0);
+    inode_ = status.st_ino;
+    active = this;
+  }
+  Recorder(Recorder const&) = delete;
+  ~Recorder() { active = nullptr; }
+
+  static void add(int fd, Event event) {
+    struct stat status{};
+    if (active == nullptr || ::fstat(fd, &status) != 0 || status.st_ino != active->inode_) return;
+    active->events.push_back(std::move(event));
+  }
+  std::vector<Event> events{};
+  static inline bool waits_for_disk{true};
+
+ private:
+  static inline Recorder* active{};
+  ino_t inode_{};
+};
+
+}  // namespace
+}  // namespace vireo::image
+
+// In place of the C library's, in this test program.
+using vireo::image::Event;
+using vireo::image::Recorder;
+
+extern "C" ssize_t pwrite(int fd, void const* bytes, std::size_t count, off_t at) {
+  auto const written = ::syscall(SYS_pwrite64, fd, bytes, count, at);
+  auto const* const from = static_cast<std::byte const*>(bytes);
+  if (written > 0) {
+    Recorder::add(fd, {.kind = Event::Kind::write,
+                       .at = static_cast<vireo::u64>(at),
+                       .length = static_cast<vireo::u64>(written),
+                       .bytes = {from, from + written}});
+  }
+  return written;
+}
+extern "C" int fallocate(int fd, int mode, off_t at, off_t length) {
+  auto const outcome = static_cast<int>(::syscall(SYS_fallocate, fd, mode, at, length));
+  auto const zeroes = (mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE)) != 0;
+  if (outcome == 0 && zeroes) {
+    Recorder::add(fd, {.kind = Event::Kind::zero,
+                       .at = static_cast<vireo::u64>(at),
+                       .length = static_cast<vireo::u64>(length)});
+  }
+  return outcome;
+}
+extern "C" int ftruncate(int fd, off_t length) noexcept {
+  auto const outcome = static_cast<int>(::syscall(SYS_ftruncate, fd, length));
+  if (outcome == 0) {
+    Recorder::add(fd, {.kind = Event::Kind::size, .at = static_cast<vireo::u64>(length)});
+  }
+  return outcome;
+}
+extern "C" int fdatasync(int fd) {
+  Recorder::add(fd, {.kind = Event::Kind::sync});
+  return Recorder::waits_for_disk ? static_cast<int>(::syscall(SYS_fdatasync, fd)) : 0;
+}
+
+namespace vireo::image {
+namespace {
+
+constexpr u64 disk_bytes{256 * KiB};
+constexpr u64 disk_sectors{disk_bytes / sector};
+constexpr u64 from_parent{1};  // the age of what the parent has
+
+Shadow sectors_of_age(u64 first, u64 count, u64 age) {
+  auto bytes = Shadow(count * sector);
+  for (auto at = u64{0}; at < bytes.size() && age != 0; at += 8) {
+    store_le(bytes.data() + at, (first + at / sector + 1) << 32 | age);
+  }
+  return bytes;
+}
+
+/// Nothing when it is another sector's, or torn.
+std::optional<u64> age_of(ConstBytes bytes, u64 number) {
+  auto const first = load_le<u64>(bytes.data());
+  for (auto at = u64{0}; at < sector; at += 8) {
+    if (load_le<u64>(bytes.data() + at) != first) return std::nullopt;
+  }
+  if (first == 0) return 0;
+  return first >> 32 == number + 1 ? std::optional{first & 0xffffffff} : std::nullopt;
+}
+
+/// What the guest did to each sector, oldest first, and what it knows to be safe.
+class History {
+ public:
+  explicit History(u64 age) : changes_(disk_sectors, {{0, age}}) {}
+  void add(u64 number, u64 started, u64 age) { changes_[number].push_back({started, age}); }
+  void flushed(u64 events) {
+    auto mark = Mark{events, {}};
+    for (auto const& each : changes_) mark.newest.push_back(each.size() - 1);
+    marks_.push_back(std::move(mark));
+  }
+  /// After the power failed when so many events were on their way.
+  bool allows(u64 number, u64 age, u64 events) const {
+    auto oldest = std::size_t{0};
+    for (auto const& mark : marks_) {
+      if (mark.events <= events) oldest = mark.newest[number];
+    }
+    auto const& all = changes_[number];
+    for (auto index = oldest; index < all.size(); ++index) {
+      if (all[index].age == age && (index == oldest || all[index].started < events)) return true;
+    }
+    return false;
+  }
+
+ private:
+  struct Change {
+    u64 started{};  // how many events came before
+    u64 age{};
+  };
+  struct Mark {
+    u64 events{};
+    std::vector<std::size_t> newest;
+  };
+  std::vector<std::vector<Change>> changes_;
+  std::vector<Mark> marks_;
+};
+
+struct Format {
+  std::string name;
+  OpenOptions options;
+  bool child{};
+  Result<> (*create)(TestFolder const& folder, std::string const& path);
+};
+void PrintTo(Format const& format, std::ostream* stream) { *stream << format.name; }
+
+void work(BlockImage& image, Recorder const& recorder, History& history, std::mt19937_64& random) {
+  for (auto age = from_parent + 1; age < 120; ++age) {
+    auto const started = recorder.events.size();
+    auto const first = random() % disk_sectors;
+    auto const count = std::min(random() % 24 + 1, disk_sectors - first);
+    switch (random() % 8) {
+      case 0:
+        ASSERT_TRUE(image.flush());
+        history.flushed(recorder.events.size());
+        continue;
+      case 1: ASSERT_TRUE(image.write_zeroes(first * sector, count * sector, random() % 2 == 0)); break;
+      case 2: ASSERT_TRUE(image.discard(first * sector, count * sector)); break;
+      default: ASSERT_TRUE(image.write(first * sector, sectors_of_age(first, count, age)));
+    }
+    auto bytes = Shadow(count * sector);
+    ASSERT_TRUE(image.read(first * sector, bytes));
+    for (auto each = u64{0}; each < count; ++each) {
+      auto const now = age_of(ConstBytes{bytes}.subspan(each * sector, sector), first + each);
+      ASSERT_TRUE(now);
+      history.add(first + each, started, *now);
+    }
+  }
+}
+
+template <typename Keep>
+void apply(Event const& event, Shadow& file, Keep keep) {
+  if (event.kind == Event::Kind::size && keep()) file.resize(event.at);
+  if (event.kind != Event::Kind::write && event.kind != Event::Kind::zero) return;
+  for (auto at = event.at; at < event.at + event.length;) {
+    auto const end = std::min(align_down(at, sector) + sector, event.at + event.length);
+    if (keep()) {
+      if (event.kind == Event::Kind::write && file.size() < end) file.resize(end);
+      for (auto each = at; each < std::min<u64>(end, file.size()); ++each) {
+        file[each] = event.kind == Event::Kind::zero ? std::byte{0} : event.bytes[each - event.at];
+      }
+    }
+    at = end;
+  }
+}
+
+Shadow ages(BlockImage& image, History const& history, u64 events) {
+  auto bytes = Shadow(disk_bytes);
+  auto const read = image.read(0, bytes);
+  EXPECT_TRUE(read) << read.error().what();
+  for (auto number = u64{0}; number < disk_sectors; ++number) {
+    auto const age = age_of(ConstBytes{bytes}.subspan(number * sector, sector), number);
+    EXPECT_TRUE(age) << "sector " << number << " holds another's data, or a torn one, at event " << events;
+    EXPECT_TRUE(!age || history.allows(number, *age, events))
+        << "sector " << number << " is of age " << *age << " at event " << events;
+  }
+  return bytes;
+}
+
+class PowerLoss : public ::testing::TestWithParam<Format> {
+ protected:
+  // The power fails here on paper only.
+  PowerLoss() { Recorder::waits_for_disk = false; }
+  ~PowerLoss() override { Recorder::waits_for_disk = true; }
+};
+INSTANTIATE_TEST_SUITE_P(
+    All, PowerLoss,
+    ::testing::Values(
+        Format{"vdi",
+               {.format = "vdi"},
+               false,
+               [](TestFolder const&, std::string const& path) -> Result<> {
+                 return create_vdi(path, disk_bytes, {.block_bytes = 4096});
+               }},
+        Format{"vdi over a parent",
+               {.format = "vdi", .follow_references = true},
+               true,
+               [](TestFolder const& folder, std::string const& path) -> Result<> {
+                 TRY(create_vdi(folder / "base.vdi", disk_bytes, {.block_bytes = 4096}));
+                 auto const base = TRY(open_image(folder / "base.vdi"));
+                 TRY(base->write(0, sectors_of_age(0, disk_sectors, from_parent)));
+                 TRY(base->flush());
+                 return create_vdi(path, 0, {.parent = folder / "base.vdi", .block_bytes = 4096});
+               }},
+        Format{"vhd",
+               {.format = "vhd"},
+               false,
+               [](TestFolder const&, std::string const& path) -> Result<> {
+                 return create_vhd(path, disk_bytes, {.block_bytes = 4096});
+               }},
+        Format{"vhd over a parent",
+               {.format = "vhd", .follow_references = true},
+               true,
+               [](TestFolder const& folder, std::string const& path) -> Result<> {
+                 TRY(create_vhd(folder / "base.vhd", disk_bytes, {.block_bytes = 4096}));
+                 auto const base = TRY(open_image(folder / "base.vhd"));
+                 TRY(base->write(0, sectors_of_age(0, disk_sectors, from_parent)));
+                 return create_vhd(path, 0, {.parent = folder / "base.vhd", .block_bytes = 16384});
+               }},
+        Format{"vmdk",
+               {.format = "vmdk"},
+               false,
+               [](TestFolder const&, std::string const& path) -> Result<> {
+                 return create_vmdk(path, disk_bytes);
+               }},
+        Format{"qcow2", {.format = "qcow2"}, false, [](TestFolder const&, std::string const& path) -> Result<> {
+                 return create_qcow2(path, disk_bytes, {}, 12);
+               }}));
+
+TEST_P(PowerLoss, LeavesEachSectorOldOrNewAndWhatWasFlushed) {
+  auto const folder = TestFolder{};
+  auto const path = folder / "disk";
+  auto random = std::mt19937_64{1};
+  auto const created = GetParam().create(folder, path);
+  ASSERT_TRUE(created) << created.error().what();
+  auto file = Shadow(*host::File::open(path, {})->size());
+  ASSERT_TRUE(host::File::open(path, {})->read(0, file));
+  auto history = History{GetParam().child ? from_parent : 0};
+  auto const events = [&] {
+    auto const image = opened(path, GetParam().options);
+    auto const recorder = Recorder{path};
+    work(*image, recorder, history, random);
+    return recorder.events;
+  }();
+  ASSERT_FALSE(HasFatalFailure());
+
+  auto states = 0;
+  auto pending = std::vector<Event const*>{};
+  for (auto count = std::size_t{0}; count <= events.size() && !HasFailure(); ++count) {
+    for (auto attempt = 0; attempt < 5; ++attempt) {
+      auto lost = file;
+      for (auto const* event : pending) {
+        auto const part = random() % 3;  // none of it, all of it, some sectors
+        apply(*event, lost, [&] { return part == 1 || (part == 2 && random() % 2 == 0); });
+      }
+      ::unlink((folder / "crashed").c_str());  // to truncate it would have ext4 write it out
+      auto const crashed = *host::File::open(folder / "crashed", {.write = true, .create = true});
+      ASSERT_TRUE(crashed.write(0, lost));
+      auto bytes = Shadow{};
+      {
+        auto const image = opened(folder / "crashed", GetParam().options);
+        ASSERT_TRUE(image);
+        bytes = ages(*image, history, count);
+        auto const changed = random() % disk_sectors;  // life goes on
+        ASSERT_TRUE(image->write(changed * sector, sectors_of_age(changed, 1, 99)));
+        std::ranges::copy(sectors_of_age(changed, 1, 99), bytes.begin() + static_cast<i64>(changed * sector));
+      }
+      expect_same(*opened(folder / "crashed", GetParam().options), bytes);
+      ++states;
+    }
+    if (count == events.size()) break;
+    pending.push_back(&events[count]);
+    if (events[count].kind != Event::Kind::sync) continue;
+    for (auto const* event : pending) apply(*event, file, [] { return true; });
+    pending.clear();
+  }
+  EXPECT_GT(states, 500);
+  RecordProperty("states", states);
+}
+
+}  // namespace
+}  // namespace vireo::image

@@ -1,10 +1,10 @@
 #include "engine/soft/host_timer.h"
 
-#include <csignal>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <csignal>
 #include <mutex>
 
 #include "engine/soft/interp/cpu.h"
@@ -27,7 +27,7 @@ void on_timer(int, siginfo_t* info, void*) {
 HostTimer::HostTimer(Cpu& cpu) {
   static std::once_flag once;
   std::call_once(once, [] {
-    struct sigaction action {};
+    struct sigaction action{};
     action.sa_sigaction = on_timer;
     action.sa_flags = SA_SIGINFO | SA_RESTART;
     sigaction(signal_number(), &action, nullptr);

@@ -8,7 +8,8 @@
 
 namespace vireo::engine::soft::translate {
 
-/// A guest register that has no host register, in the place of one that the block does not use.
+/// A guest register that has no host register, in the place of one that the block does not use; or a distance
+/// to host addresses (guest is `nobody`).
 struct Loan {
   u8 guest{};
   u8 place{};  // host register = the guest register that it belongs to otherwise
@@ -20,25 +21,28 @@ struct PageCode;
 /// Guest code of one page, translated. Addresses are offsets in the code cache.
 struct Block {
   PageCode* page{};
-  u16 start{};   // offset in the page
-  u16 length{};  // of guest code, bytes
-  u32 indirect_entry{};  // r10 = linear address, r11 = offset in the jump cache, flags saved
-  u32 saved_entry{};     // flags saved below the context
-  u32 entry{};           // flags in RFLAGS
+  u16 start{};                             // offset in the page
+  u16 length{};                            // of guest code, bytes
+  u32 indirect_entry{};                    // r10 = linear address, r11 = offset in the jump cache, flags saved
+  u32 saved_entry{};                       // flags saved below the context
+  u32 entry{};                             // flags in RFLAGS
+  u32 stale_saved_entry{}, stale_entry{};  // where the last two lead once the guest's code has changed
   u32 code_end{};
   u32 first_site{}, sites{};
   u8 loan_count{};
   bool valid{true};
-  std::array<Loan, 3> loans{};
+  bool grouped{true};  // accesses share checks; false: what such a block falls back to
+  std::array<Loan, 8> loans{};
   u64 chunks{};  // which 64-byte pieces of the page it was made from
 };
 
 /// An instruction at which translated code may stop.
 struct Site {
   u32 block{};
-  u32 host_offset{};  // for traps: where its host instruction begins
+  u32 interpreted{};   // for ExitKind::interpret: index of the instruction
+  u32 host_offset{};   // for traps: where its host instruction begins
   u16 guest_offset{};  // from the block's start
-  u8 size{};           // of the access
+  u16 size{};          // of the access
   bool write{};
   bool flags_saved{};
 };
@@ -46,18 +50,19 @@ struct Site {
 /// A direct jump out of a block.
 struct Exit {
   u32 block{};
-  u32 patch{};     // where the rel32 lies, for jumps within the page
-  i64 target{};    // guest address relative to the page's start
-  u32 slot{};      // for jumps to other pages
+  u32 patch{};         // where the rel32 lies, for jumps within the page
+  i64 target{};        // guest address relative to the page's start
+  u32 slot{};          // for jumps to other pages
+  bool grouped{true};  // what it wants of its target
   bool flags_saved{};
 };
 
 /// Translated code of one guest page, as seen at one linear address (or at any, when relative).
 struct PageCode {
   std::byte* host{};
-  u64 linear{};      // of the page's first byte, when it was translated first
+  u64 linear{};  // of the page's first byte, when it was translated first
   u16 mode{};
-  bool relative{};   // may run at another address: Context::delta tells the distance
+  bool relative{};  // may run at another address: Context::delta tells the distance
   u64 chunks{};
   std::vector<u32> blocks;
   u32 number{};

@@ -51,6 +51,7 @@ void CodeCache::clear(u32 keep) {
   blocks.clear();
   sites.clear();
   exits.clear();
+  interpreted.clear();
   std::ranges::fill(table_, Entry{});
   filled_ = 0;
   pages_.clear();
@@ -81,8 +82,8 @@ std::vector<PageCode*> CodeCache::pages_at(std::byte* host) {
   return found;
 }
 
-u32 CodeCache::find(PageCode const& page, u16 offset) const {
-  auto const key = key_of(page, offset);
+u32 CodeCache::find(PageCode const& page, u16 offset, bool grouped) const {
+  auto const key = key_of(page, offset, grouped);
   auto const mask = table_.size() - 1;
   for (auto at = hash(key) >> 32;; ++at) {
     auto const& entry = table_[at & mask];
@@ -93,7 +94,7 @@ u32 CodeCache::find(PageCode const& page, u16 offset) const {
 
 void CodeCache::insert(u32 block) {
   if ((filled_ + 1) * 2 > table_.size()) grow();
-  auto const key = key_of(*blocks[block].page, blocks[block].start);
+  auto const key = key_of(blocks[block]);
   auto const mask = table_.size() - 1;
   for (auto at = hash(key) >> 32;; ++at) {
     auto& entry = table_[at & mask];
@@ -105,7 +106,7 @@ void CodeCache::insert(u32 block) {
 }
 
 void CodeCache::forget(u32 block) {
-  auto const key = key_of(*blocks[block].page, blocks[block].start);
+  auto const key = key_of(blocks[block]);
   auto const mask = table_.size() - 1;
   for (auto at = hash(key) >> 32;; ++at) {
     auto& entry = table_[at & mask];

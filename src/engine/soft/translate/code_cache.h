@@ -1,16 +1,18 @@
 #pragma once
 
+#include <deque>
 #include <memory>
 #include <unordered_map>
 #include <vector>
 
+#include "engine/soft/interp/block_cache.h"
 #include "engine/soft/translate/block.h"
 #include "vocab/result.h"
 
 namespace vireo::engine::soft::translate {
 
-/// Host code of one vCPU and what is known of it. One memfd mapped twice, so that no mapping is both writable and
-/// executable. Used by the vCPU's thread only.
+/// Host code of one vCPU and what is known of it. One memfd mapped twice, so that no mapping is both writable
+/// and executable. Used by the vCPU's thread only.
 class CodeCache {
  public:
   /// Errors: no_space when the host refuses executable memory.
@@ -40,7 +42,7 @@ class CodeCache {
 
   // ---- blocks ----
   static constexpr u32 no_block{~u32{0}};
-  u32 find(PageCode const& page, u16 offset) const;
+  u32 find(PageCode const& page, u16 offset, bool grouped) const;
   void insert(u32 block);
   void forget(u32 block);
   /// The block whose code lies around `offset`, or no_block.
@@ -49,6 +51,7 @@ class CodeCache {
   std::vector<Block> blocks;
   std::vector<Site> sites;
   std::vector<Exit> exits;
+  std::deque<GenericInstruction> interpreted;
 
  private:
   CodeCache(u8* writable, u8* executable, u32 capacity);
@@ -56,7 +59,10 @@ class CodeCache {
     u64 key{};
     u32 block{no_block};
   };
-  static u64 key_of(PageCode const& page, u16 offset) { return u64{page.number + 1} << 12 | offset; }
+  static u64 key_of(PageCode const& page, u16 offset, bool grouped) {
+    return u64{page.number + 1} << 13 | (grouped ? 0u : 0x1000u) | offset;
+  }
+  u64 key_of(Block const& block) const { return key_of(*block.page, block.start, block.grouped); }
   static u64 hash(u64 key) { return key * 0x9e37'79b9'7f4a'7c15; }
   void grow();
 

@@ -30,7 +30,8 @@ struct alignas(256) Context {
   std::array<u64, 16> gpr{};
   u64 delta{};       // what is added to the addresses that relative blocks were made for
   u32 poll{};        // not zero: leave at the next backward jump
-  u32 jump_mask{};   // which bits of a target select its entry in the jump cache; 0: leave at the next indirect jump
+  u32 jump_mask{};   // which bits of a target select its entry in the jump cache; 0: leave at the next indirect
+                     // jump
   u64* guest{};      // VcpuState::gpr
   void* extended{};  // VcpuState::extended
   u32 vectors{};     // 1: x87, SSE and AVX state is in the host's registers
@@ -38,9 +39,9 @@ struct alignas(256) Context {
   u32 site{};
   u32 default_mxcsr{0x1f80};
   u64 address{};
-  u64 flags{};       // RFLAGS at the exit
+  u64 flags{};        // RFLAGS at the exit
   u64 entry_flags{};  // for LAHF's counterpart: AH as in SAHF, AL 1 when OF is set
-  u64 target{};      // where to begin
+  u64 target{};       // where to begin
   u64 host_stack{};
   u64 fs_base{}, gs_base{};
   Translator* translator{};
@@ -56,6 +57,7 @@ constexpr Mem home_of(u8 guest_register) { return in_context(guest_register * 8u
 
 /// Guest registers that keep their number; the others are rsp, r9, r10, r11.
 constexpr bool keeps_its_register(u8 guest) { return guest != 4 && (guest < 9 || guest > 11); }
+inline constexpr u8 nobody{0xff};
 constexpr bool has_no_register(u8 guest) { return guest >= 9 && guest <= 11; }
 
 }  // namespace vireo::engine::soft::translate

@@ -10,11 +10,12 @@ namespace vireo::engine::soft::translate {
 using x86::OperandKind;
 
 Generator::Generator(Emitter& out, CodeCache& cache, Trampolines const& trampolines, Slots& slots,
-                     Region const& region, CodeMode const& mode, u32 block)
+                     Lowering& lowering, Region const& region, CodeMode const& mode, u32 block)
     : out_{out},
       cache_{cache},
       trampolines_{trampolines},
       slots_{slots},
+      lowering_{lowering},
       region_{region},
       mode_{mode},
       block_{block},
@@ -30,12 +31,13 @@ void Generator::run() {
   for (auto const& each : region_.all()) item(each);
   if (region_.goes_on) leave_to(block().start + region_.length, false);
   cold_code();
+  stale_entries();
   block().sites = static_cast<u32>(cache_.sites.size()) - first_site;
   block().code_end = here();
 }
 
-// Three ways in: through the jump cache, with the flags saved, and with the flags in RFLAGS. Each can be overwritten
-// by a jump of five bytes.
+// Three ways in: through the jump cache, with the flags saved, and with the flags in RFLAGS. Each can be
+// overwritten by a jump of five bytes.
 void Generator::entries() {
   block().indirect_entry = here();
   out_.alu(Alu::cmp, Width::q, scratch,
@@ -54,6 +56,7 @@ void Generator::entries() {
   flags_written();
   block().entry = here();
   loans_begin();
+  groups_before_loop();
   out_.bind(body_);
   poll_at_start();
 }
@@ -82,13 +85,7 @@ void Generator::native(Item const& item) {
     need_vectors(item);
   }
   auto memory = Mem{.base = scratch};
-  auto const in_memory = item.memory_operand != 0xff;
-  if (in_memory) {
-    auto const& operand = insn.operands[item.memory_operand];
-    lose_flags(item.flags_needed);
-    address(item);
-    check(item, operand.size, operand.written);
-  }
+  if (item.memory_operand != 0xff) memory = reach(item);
   auto const& flags = x86::row_of(insn).flags;
   if (flags.read != 0 || item.writes_flags) {
     if (item.flags_needed != 0) restore_flags();
@@ -97,8 +94,9 @@ void Generator::native(Item const& item) {
   if (item.may_trap) cache_.sites[site(item, 0, false)].host_offset = here();
   if (!reencode(out_, insn, map_, memory)) {
     // AH to BH beside a register that needs REX: another base for the moment.
+    if (memory.base != scratch) out_.lea(Width::q, scratch, memory);
     out_.xchg(Width::q, scratch, Reg::rsi);
-    memory.base = Reg::rsi;
+    memory = {.base = Reg::rsi};
     auto const written = reencode(out_, insn, map_, memory);
     out_.xchg(Width::q, scratch, Reg::rsi);
     if (!written) interpret(item);  // what follows is never reached
@@ -156,6 +154,14 @@ void Generator::loans_begin() {
     out_.store(Width::q, home_of(place), static_cast<Reg>(place));
     out_.load(Width::q, static_cast<Reg>(place), home_of(guest));
   }
+  auto places = u16{};
+  for (auto i = 0u; i < region_.group_count; ++i) {
+    auto const place = region_.groups[i].place;
+    if (places >> place & 1) continue;
+    places = static_cast<u16>(places | 1u << place);
+    block().loans[block().loan_count++] = {nobody, place, false};
+    out_.store(Width::q, home_of(place), static_cast<Reg>(place));
+  }
 }
 
 void Generator::loans_end() {
@@ -176,14 +182,26 @@ Generator::Cold& Generator::cold(Cold::Kind kind) {
   return entry;
 }
 
-u32 Generator::site(Item const& item, u8 size, bool write) {
+u32 Generator::site(Item const& item, u32 size, bool write) {
   cache_.sites.push_back({.block = block_,
                           .host_offset = 0,
                           .guest_offset = item.offset,
-                          .size = size,
+                          .size = static_cast<u16>(size),
                           .write = write,
                           .flags_saved = flags_saved_});
   return static_cast<u32>(cache_.sites.size() - 1);
+}
+
+void Generator::stale_entries() {
+  auto const stub = [&](u64 saved) {
+    auto const at = here();
+    out_.mov_imm(second_scratch, block_);
+    out_.mov_imm(scratch, saved);
+    out_.jmp(trampolines_.exit(ExitKind::stale));
+    return at;
+  };
+  block().stale_saved_entry = stub(1);
+  block().stale_entry = stub(0);
 }
 
 void Generator::cold_code() {
@@ -199,11 +217,26 @@ void Generator::cold_code() {
     switch (each.kind) {
       case Cold::Kind::refill: {
         auto const tag = each.write ? offsetof(TlbEntry, write) : offsetof(TlbEntry, read);
-        out_.alu(Alu::xor_, Width::q, scratch,
-                 Mem{.base = second_scratch, .disp = static_cast<i32>(offsetof(Window, tlb) + tag), .gs = true});
+        out_.alu(
+            Alu::xor_, Width::q, scratch,
+            Mem{.base = second_scratch, .disp = static_cast<i32>(offsetof(Window, tlb) + tag), .gs = true});
         out_.mov_imm(second_scratch, each.number);
         call(each.flags_saved, trampolines_.refill);
         out_.jmp(each.back);
+        break;
+      }
+      case Cold::Kind::refill_group: {
+        if (!each.never_refill) {
+          auto const tag = each.write ? offsetof(TlbEntry, write) : offsetof(TlbEntry, read);
+          out_.alu(
+              Alu::xor_, Width::q, scratch,
+              Mem{.base = second_scratch, .disp = static_cast<i32>(offsetof(Window, tlb) + tag), .gs = true});
+          out_.mov_imm(second_scratch, each.number);
+          call(each.flags_saved, trampolines_.refill_group);
+          out_.test(Width::q, scratch, scratch);
+          out_.jcc(Cond::ne, each.back);
+        }
+        finish_leaving({.kind = Cold::Kind::leave, .flags_saved = each.flags_saved, .number = each.fall_back});
         break;
       }
       case Cold::Kind::load_vectors:

@@ -15,19 +15,28 @@ class Slots {
   virtual u32 slot_for(PageCode const& page, i64 target, bool flags_saved) = 0;
 };
 
+/// Finds what the interpreter does with an instruction.
+class Lowering {
+ public:
+  virtual ~Lowering() = default;
+  virtual GenericInstruction lowered(x86::Instruction const& insn) = 0;
+};
+
 /// Writes one block.
 class Generator {
  public:
-  Generator(Emitter& out, CodeCache& cache, Trampolines const& trampolines, Slots& slots, Region const& region,
-            CodeMode const& mode, u32 block);
+  Generator(Emitter& out, CodeCache& cache, Trampolines const& trampolines, Slots& slots, Lowering& lowering,
+            Region const& region, CodeMode const& mode, u32 block);
   void run();
 
  private:
   struct Cold {
-    enum class Kind : u8 { refill, load_vectors, leave, interrupt } kind{};
+    enum class Kind : u8 { refill, refill_group, load_vectors, leave, interrupt } kind{};
     bool flags_saved{}, write{}, backward{};
-    u32 number{};  // Site or Exit
-    u32 patch{};   // the conditional jump here
+    bool never_refill{};  // a group whose first access reads and another writes
+    u32 fall_back{};      // Exit to code without groups
+    u32 number{};         // Site or Exit
+    u32 patch{};          // the conditional jump here
     Label entry, back;
   };
 
@@ -46,14 +55,22 @@ class Generator {
   u32 here() const { return base_ + out_.size(); }
   Cold& cold(Cold::Kind kind);
   void cold_code();
-  u32 site(Item const& item, u8 size, bool write);
+  void stale_entries();
+  u32 site(Item const& item, u32 size, bool write);
 
   // ---- generator_memory.cpp ----
   /// The linear address that `insn`'s memory operand has; the flags may be lost.
   void address(Item const& item);
   /// r10 = linear address -> r10 = host address.
   void check(Item const& item, u32 size, bool write);
-  void check_at(Item const& item, Mem linear, u32 size, bool write);
+  /// Where the operand in memory is reached; the flags may be lost.
+  Mem reach(Item const& item);
+  /// The same for an access to guest memory at `linear`, a base register and a displacement.
+  Mem reach_at(Item const& item, Mem linear, u32 size, bool write);
+  Mem reach_in_group(Item const& item, i32 displacement);
+  void check_group(AccessGroup const& group, Item const& item, bool first_writes);
+  void check_tag(bool write, u32 bytes, Label& miss);
+  void groups_before_loop();
   /// Before something that changes the flags, and after it before something that needs them.
   void lose_flags(u32 needed);
   void restore_flags();
@@ -83,13 +100,15 @@ class Generator {
   CodeCache& cache_;
   Trampolines const& trampolines_;
   Slots& slots_;
+  Lowering& lowering_;
   Region const& region_;
   CodeMode mode_;
   u32 block_;
   PageCode const& page_;
   u32 base_;
   RegisterMap map_{};
-  bool flags_in_register_{true}, flags_saved_{};  // where the guest's flags are: RFLAGS, below the context, or both
+  bool flags_in_register_{true},
+      flags_saved_{};  // where the guest's flags are: RFLAGS, below the context, or both
   bool vectors_ready_{};
   Label body_{};
   std::array<Cold, 256> cold_{};

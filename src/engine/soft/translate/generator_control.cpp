@@ -14,7 +14,12 @@ bool Generator::in_page(i64 target) const { return target >= 0 && target < 4096;
 
 u32 Generator::new_exit(i64 target, bool flags_saved) {
   auto const slot = in_page(target) ? 0 : slots_.slot_for(page_, target, flags_saved);
-  cache_.exits.push_back({.block = block_, .patch = 0, .target = target, .slot = slot, .flags_saved = flags_saved});
+  cache_.exits.push_back({.block = block_,
+                          .patch = 0,
+                          .target = target,
+                          .slot = slot,
+                          .grouped = true,
+                          .flags_saved = flags_saved});
   return static_cast<u32>(cache_.exits.size() - 1);
 }
 
@@ -67,7 +72,8 @@ void Generator::leave_to(i64 target, bool backward) {
 // A backward jump looks whether somebody wants the vCPU.
 void Generator::finish_leaving(Cold const& leaving) {
   auto& exit = cache_.exits[leaving.number];
-  auto const direct = leaving.patch != 0 && !leaving.backward && block().loan_count == 0 && in_page(exit.target);
+  auto const direct =
+      leaving.patch != 0 && !leaving.backward && block().loan_count == 0 && in_page(exit.target);
   loans_end();
   auto wanted = Label{};
   if (leaving.backward) {
@@ -120,8 +126,8 @@ void Generator::indirect(Item const& item) {
 }
 
 void Generator::ret(Item const& item) {
-  check_at(item, {.base = guest_stack_pointer}, 8, false);
-  out_.load(Width::q, scratch, {.base = scratch});
+  lose_flags(item.flags_needed);
+  out_.load(Width::q, scratch, reach_at(item, {.base = guest_stack_pointer}, 8, false));
   auto const extra = item.insn.operand_count != 0 ? static_cast<i32>(item.insn.immediate & 0xffff) : 0;
   out_.lea(Width::q, guest_stack_pointer, {.base = guest_stack_pointer, .disp = 8 + extra});
   go_indirect();
@@ -139,7 +145,10 @@ void Generator::go_indirect() {
 }
 
 void Generator::interpret(Item const& item) {
-  out_.mov_imm(second_scratch, site(item, 0, false));
+  auto const number = site(item, 0, false);
+  cache_.sites[number].interpreted = static_cast<u32>(cache_.interpreted.size());
+  cache_.interpreted.push_back(item.decoded ? lowering_.lowered(item.insn) : GenericInstruction{});
+  out_.mov_imm(second_scratch, number);
   out_.jmp(trampolines_.exit(ExitKind::interpret));
 }
 

@@ -64,11 +64,9 @@ void Generator::address(Item const& item) {
       auto const value = static_cast<u64>(memory.displacement);
       out_.mov_imm(scratch, width == Width::q ? value : static_cast<u32>(value));
     } else {
-      out_.lea(width, scratch,
-               {.base = base,
-                .index = index,
-                .scale = memory.scale,
-                .disp = static_cast<i32>(memory.displacement)});
+      out_.lea(
+          width, scratch,
+          {.base = base, .index = index, .scale = memory.scale, .disp = static_cast<i32>(memory.displacement)});
     }
   }
   if (mode_.code64() && memory.segment == SegmentRegister::fs)
@@ -77,28 +75,91 @@ void Generator::address(Item const& item) {
     out_.alu(Alu::add, Width::q, scratch, VIREO_CONTEXT(gs_base));
 }
 
+void Generator::check_tag(bool write, u32 bytes, Label& miss) {
+  out_.mov(Width::d, second_scratch, scratch);
+  out_.shift_imm(Shift::shr, Width::d, second_scratch, index_shift);
+  out_.alu_imm(Alu::and_, Width::d, second_scratch, index_mask);
+  out_.alu(Alu::xor_, Width::q, scratch,
+           entry_field(write ? offsetof(TlbEntry, write) : offsetof(TlbEntry, read)));
+  out_.alu_imm(Alu::cmp, Width::q, scratch, last_offset - static_cast<i32>(bytes));
+  out_.jcc(Cond::a, miss);
+  out_.alu(Alu::add, Width::q, scratch, entry_field(offsetof(TlbEntry, page)));
+}
+
 void Generator::check(Item const& item, u32 size, bool write) {
   auto& miss = cold(Cold::Kind::refill);
   miss.flags_saved = flags_saved_;
   miss.write = write;
-  miss.number = site(item, static_cast<u8>(size), write);
-  out_.mov(Width::d, second_scratch, scratch);
-  out_.shift_imm(Shift::shr, Width::d, second_scratch, index_shift);
-  out_.alu_imm(Alu::and_, Width::d, second_scratch, index_mask);
-  out_.alu(Alu::xor_, Width::q, scratch, entry_field(write ? offsetof(TlbEntry, write) : offsetof(TlbEntry, read)));
-  out_.alu_imm(Alu::cmp, Width::q, scratch, last_offset - static_cast<i32>(size));
-  out_.jcc(Cond::a, miss.entry);
-  out_.alu(Alu::add, Width::q, scratch, entry_field(offsetof(TlbEntry, page)));
+  miss.number = site(item, size, write);
+  check_tag(write, size, miss.entry);
   out_.bind(miss.back);
 }
 
-void Generator::check_at(Item const& item, Mem at, u32 size, bool write) {
+Mem Generator::reach(Item const& item) {
+  auto const& operand = item.insn.operands[item.memory_operand];
+  if (item.group != Item::no_group)
+    return reach_in_group(item, static_cast<i32>(item.insn.memory.displacement));
+  lose_flags(item.flags_needed);
+  address(item);
+  check(item, operand.size, operand.written);
+  return {.base = scratch};
+}
+
+Mem Generator::reach_at(Item const& item, Mem at, u32 size, bool write) {
+  if (item.group != Item::no_group) return reach_in_group(item, at.disp);
   lose_flags(item.flags_needed);
   if (at.disp == 0)
     out_.mov(Width::q, scratch, at.base);
   else
     out_.lea(Width::q, scratch, at);
   check(item, size, write);
+  return {.base = scratch};
+}
+
+// ---- accesses that share a check: host address = guest address + what lies in the group's place ----
+
+Mem Generator::reach_in_group(Item const& item, i32 displacement) {
+  auto const& group = region_.groups[item.group];
+  if (item.first_of_group && !group.before_loop) {
+    auto const explicit_operand = item.memory_operand != 0xff;
+    auto const writes = explicit_operand ? item.insn.operands[item.memory_operand].written
+                                         : item.kind == Kind::push || item.kind == Kind::call ||
+                                               item.kind == Kind::indirect_call;
+    check_group(group, item, writes);
+  }
+  return {.base = host(group.base),
+          .index = static_cast<Reg>(group.place),
+          .scale = 1,
+          .disp = displacement - group.low};
+}
+
+void Generator::check_group(AccessGroup const& group, Item const& item, bool first_writes) {
+  lose_flags(item.flags_needed);
+  auto const base = host(group.base);
+  out_.lea(Width::q, scratch, {.base = base, .disp = group.low});
+  auto& miss = cold(Cold::Kind::refill_group);
+  miss.flags_saved = flags_saved_;
+  miss.write = group.write;
+  miss.never_refill = group.write && !first_writes;
+  miss.number = site(item, group.bytes, group.write);
+  miss.fall_back = new_exit(block().start + item.offset, !flags_in_register_ && flags_saved_);
+  cache_.exits[miss.fall_back].grouped = false;
+  check_tag(group.write, group.bytes, miss.entry);
+  out_.bind(miss.back);
+  out_.mov(Width::q, static_cast<Reg>(group.place), scratch);
+  out_.alu(Alu::sub, Width::q, static_cast<Reg>(group.place), base);
+}
+
+// What a loop does not change is checked before it.
+void Generator::groups_before_loop() {
+  auto first = Item{};
+  first.flags_needed = region_.live_flags;
+  for (auto i = 0u; i < region_.group_count; ++i) {
+    auto const& group = region_.groups[i];
+    if (group.before_loop) check_group(group, first, false);
+  }
+  if (region_.live_flags != 0) restore_flags();
+  flags_written();
 }
 
 // ---- the stack, in 64-bit code ----
@@ -107,18 +168,14 @@ void Generator::push(Item const& item) {
   auto const& insn = item.insn;
   auto const& operand = insn.operands[0];
   auto const below = Mem{.base = guest_stack_pointer, .disp = -8};
-  auto const top = Mem{.base = scratch};
   if (operand.kind == OperandKind::memory) {
-    lose_flags(item.flags_needed);
-    address(item);
-    check(item, 8, false);
-    out_.load(Width::q, scratch, top);
+    out_.load(Width::q, scratch, reach(item));
     out_.store(Width::q, VIREO_CONTEXT(address), scratch);
-    check_at(item, below, 8, true);
+    auto const top = reach_at(item, below, 8, true);
     out_.load(Width::q, second_scratch, VIREO_CONTEXT(address));
     out_.store(Width::q, top, second_scratch);
   } else {
-    check_at(item, below, 8, true);
+    auto const top = reach_at(item, below, 8, true);
     if (operand.kind == OperandKind::gpr)
       out_.store(Width::q, top, host(operand.reg));
     else
@@ -129,27 +186,31 @@ void Generator::push(Item const& item) {
 
 void Generator::pop(Item const& item) {
   auto const to = host(item.insn.operands[0].reg);
-  check_at(item, {.base = guest_stack_pointer}, 8, false);
-  out_.load(Width::q, to, {.base = scratch});
+  out_.load(Width::q, to, reach_at(item, {.base = guest_stack_pointer}, 8, false));
   if (to != guest_stack_pointer)
     out_.lea(Width::q, guest_stack_pointer, {.base = guest_stack_pointer, .disp = 8});
 }
 
 void Generator::leave(Item const& item) {
-  check_at(item, {.base = Reg::rbp}, 8, false);
+  auto const top = reach_at(item, {.base = Reg::rbp}, 8, false);
+  out_.load(Width::q, scratch, top);
   out_.lea(Width::q, guest_stack_pointer, {.base = Reg::rbp, .disp = 8});
-  out_.load(Width::q, Reg::rbp, {.base = scratch});
+  out_.mov(Width::q, Reg::rbp, scratch);
 }
 
 void Generator::push_return_address(Item const& item) {
   auto const back = linear(item.offset + item.insn.length);
   auto const below = Mem{.base = guest_stack_pointer, .disp = -8};
-  check_at(item, below, 8, true);
+  auto const top = reach_at(item, below, 8, true);
   if (!page_.relative && back == static_cast<u64>(static_cast<i64>(static_cast<i32>(back)))) {
-    out_.store_imm(Width::q, {.base = scratch}, static_cast<i32>(back));
+    out_.store_imm(Width::q, top, static_cast<i32>(back));
   } else {
-    put_linear(second_scratch, back);
-    out_.store(Width::q, {.base = scratch}, second_scratch);
+    out_.mov_imm(second_scratch, back);
+    if (page_.relative) {
+      lose_flags(item.flags_needed);
+      out_.alu(Alu::add, Width::q, second_scratch, VIREO_CONTEXT(delta));
+    }
+    out_.store(Width::q, top, second_scratch);
   }
   out_.lea(Width::q, guest_stack_pointer, below);
 }

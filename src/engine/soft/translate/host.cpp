@@ -2,12 +2,12 @@
 
 #include <asm/prctl.h>
 #include <cpuid.h>
-#include <csignal>
 #include <sys/auxv.h>
 #include <sys/syscall.h>
 #include <ucontext.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <mutex>
 
 #include "engine/soft/translate/translator.h"
@@ -42,7 +42,7 @@ void on_exception(int signal, siginfo_t* info, void* context) {
 }
 
 void install() {
-  struct sigaction action {};
+  struct sigaction action{};
   action.sa_sigaction = on_exception;
   action.sa_flags = SA_SIGINFO;
   sigaction(SIGFPE, &action, &previous_fpe);

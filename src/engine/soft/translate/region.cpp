@@ -267,9 +267,8 @@ void find_flag_needs(Region& region) {
     auto const use = flag_use(item);
     live = use.read | (live & ~use.replaced);
     item.flags_needed = live;
-    item.writes_flags =
-        item.kind == Kind::native &&
-        ((x86::row_of(item.insn).flags.written | x86::row_of(item.insn).flags.undefined) != 0);
+    item.writes_flags = item.kind == Kind::native &&
+                        ((x86::row_of(item.insn).flags.written | x86::row_of(item.insn).flags.undefined) != 0);
   }
   region.live_flags = region.count == 0 ? u32{x86::arithmetic_flags} : live;
 }
@@ -314,7 +313,8 @@ void analyse(std::span<u8 const> code, CodeMode const& mode, Features const& fea
       break;
     }
     item.offset = region.length;
-    item.kind = status == x86::DecodeStatus::ok ? classify(item, mode, features) : Kind::interpret;
+    item.decoded = status == x86::DecodeStatus::ok;
+    item.kind = item.decoded ? classify(item, mode, features) : Kind::interpret;
     if (item.kind == Kind::interpret) {
       item.vector = item.may_trap = false;
     } else {
@@ -335,6 +335,7 @@ void analyse(std::span<u8 const> code, CodeMode const& mode, Features const& fea
     }
   }
   find_flag_needs(region);
+  region.group_count = 0;
 }
 
 }  // namespace vireo::engine::soft::translate

@@ -9,19 +9,19 @@ namespace vireo::engine::soft::translate {
 
 /// How an instruction is translated.
 enum class Kind : u8 {
-  native,         // the host's own instruction, its memory operand through the TLB
-  nothing,        // NOP, prefetch
-  load_address,   // LEA
+  native,        // the host's own instruction, its memory operand through the TLB
+  nothing,       // NOP, prefetch
+  load_address,  // LEA
   push,
   pop,
   leave,
-  branch,         // Jcc
+  branch,  // Jcc
   jump,
   call,
   indirect_jump,
   indirect_call,
   ret,
-  interpret,      // the interpreter's; ends the region
+  interpret,  // the interpreter's; ends the region
 };
 
 /// What decides how code is translated beside its bytes; part of a block's key.
@@ -38,13 +38,28 @@ struct Item {
   x86::Instruction insn;
   Kind kind{};
   u8 memory_operand{0xff};  // index in insn.operands of the operand in memory that is accessed
-  bool vector{};            // touches x87, MMX, SSE or AVX state
-  bool may_trap{};          // the host may raise an exception of its own
+  bool decoded{};
+  bool vector{};    // touches x87, MMX, SSE or AVX state
+  bool may_trap{};  // the host may raise an exception of its own
   bool writes_flags{};
-  u16 offset{};             // from the region's start
-  u16 registers{};          // a bit per guest register that it names or implies
+  u16 offset{};     // from the region's start
+  u16 registers{};  // a bit per guest register that it names or implies
   u16 written{};
-  u32 flags_needed{};       // before it: what it reads, and what lives on behind it
+  u32 flags_needed{};  // before it: what it reads, and what lives on behind it
+  u8 group{no_group};  // of accesses that share a check
+  bool first_of_group{};
+
+  static constexpr u8 no_group{0xff};
+};
+
+/// Accesses through one base register that lie close together: the first checks for all of them.
+struct AccessGroup {
+  u8 base{};   // guest register
+  u8 place{};  // host register that holds the distance from guest to host addresses: the region does not use it
+  i32 low{};   // of all accesses, relative to the base register where the first one is
+  u32 bytes{};
+  bool write{};
+  bool before_loop{};  // checked once, before the region's loop begins
 };
 
 /// Straight-line guest code with side exits, decoded and looked over. Ends before anything that fits no more.
@@ -52,13 +67,16 @@ struct Region {
   static constexpr u32 max_items{64}, max_branches{8};
   std::array<Item, max_items> items;
   u32 count{};
-  u16 length{};          // bytes
-  u16 registers{};       // of all items
+  u16 length{};     // bytes
+  u16 registers{};  // of all items
   bool vectors{};
-  bool loops{};          // a branch of it goes to its start
-  bool goes_on{};        // control falls out of its end
-  bool crosses_page{};   // the first instruction does: count is 0
-  u32 live_flags{};      // at the start
+  bool loops{};         // a branch of it goes to its start
+  bool goes_on{};       // control falls out of its end
+  bool crosses_page{};  // the first instruction does: count is 0
+  u32 live_flags{};     // at the start
+  static constexpr u32 max_groups{8};
+  std::array<AccessGroup, max_groups> groups;
+  u32 group_count{};
 
   std::span<Item const> all() const { return {items.data(), count}; }
 };
@@ -69,6 +87,9 @@ class Features {
   virtual ~Features() = default;
   virtual bool offered(x86::Instruction const& insn) const = 0;
 };
+
+/// Finds accesses that can share a check, and registers for them.
+void find_groups(Region& region);
 
 /// Looks at `code`, which reaches to the end of its page; `offset` is where in the page it begins.
 void analyse(std::span<u8 const> code, CodeMode const& mode, Features const& features, Region& region);

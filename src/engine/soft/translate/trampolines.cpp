@@ -84,6 +84,23 @@ class Writer {
 
   /// The stack stands 8 below the context, or 24 when flags are saved there.
   void refill(u8 const* access_exit) {
+    call_slow_path();
+    auto missed = Label{};
+    out_.test(Width::q, scratch, scratch);
+    out_.jcc(Cond::e, missed);
+    out_.ret();
+    out_.bind(missed);
+    out_.alu_imm(Alu::or_, Width::q, Reg::rsp, 0xff);
+    out_.lea(Width::q, Reg::rsp, {.base = Reg::rsp, .disp = 1});
+    out_.jmp(access_exit);
+  }
+
+  void refill_group() {
+    call_slow_path();
+    out_.ret();
+  }
+
+  void call_slow_path() {
     for (auto const reg : clobbered) out_.push(reg);
     out_.push(second_scratch);
     auto const pushed = static_cast<i32>((clobbered.size() + 1) * 8);
@@ -106,14 +123,6 @@ class Writer {
     out_.mov(Width::q, scratch, Reg::rax);
     out_.pop(second_scratch);
     for (auto i = clobbered.size(); i-- > 0;) out_.pop(clobbered[i]);
-    auto missed = Label{};
-    out_.test(Width::q, scratch, scratch);
-    out_.jcc(Cond::e, missed);
-    out_.ret();
-    out_.bind(missed);
-    out_.alu_imm(Alu::or_, Width::q, Reg::rsp, 0xff);
-    out_.lea(Width::q, Reg::rsp, {.base = Reg::rsp, .disp = 1});
-    out_.jmp(access_exit);
   }
 
   void load_vectors() {
@@ -173,6 +182,9 @@ Trampolines write_trampolines(CodeCache& cache, RefillFunction refill, bool avx)
   out.align(32);
   result.refill = out.here();
   writer.refill(result.exit(ExitKind::access));
+  out.align(32);
+  result.refill_group = out.here();
+  writer.refill_group();
   out.align(32);
   result.load_vectors = out.here();
   writer.load_vectors();

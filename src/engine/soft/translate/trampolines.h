@@ -15,6 +15,7 @@ struct Trampolines {
   std::array<u8 const*, 9> exits{};  // by ExitKind; r11: site, r10: address
   /// Called with r10 = linear address, r11 = site: r10 becomes the host's address, or the access exit is taken.
   u8 const* refill{};
+  u8 const* refill_group{};  // the same, but r10 becomes 0
   u8 const* load_vectors{};  // called
   u32 end{};
 

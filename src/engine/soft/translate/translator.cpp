@@ -5,6 +5,9 @@
 #include <algorithm>
 #include <cstring>
 
+#include "engine/soft/interp/lower.h"
+#include "engine/soft/interp/system/event.h"
+#include "engine/soft/interp/trace.h"
 #include "engine/soft/interp/vector/enables.h"
 #include "engine/soft/translate/host.h"
 #include "x86/host_cpu.h"
@@ -33,8 +36,7 @@ struct Translator::Stack {
 
   Stack() {
     // SOUND: fresh private memory; the context lies in its last bytes, aligned as it asks.
-    auto* const mapped =
-        mmap(nullptr, stack_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    auto* const mapped = mmap(nullptr, stack_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (mapped == MAP_FAILED) throw std::bad_alloc{};
     memory = static_cast<std::byte*>(mapped);
     context = new (memory + stack_bytes - sizeof(Context)) Context{};
@@ -90,10 +92,12 @@ CodeMode Translator::mode() const {
 }
 
 RunExit Translator::run(Cpu& cpu, u32 max_exits) {
+  next_ = CodeCache::no_block;
   prepare_host_thread(this);
   for (auto left = max_exits; left > 0; --left) {
     if (cpu.state.activity != Activity::running) return RunExit::idle;
     if (needs_care(cpu.state) || !translatable()) {
+      next_ = CodeCache::no_block;
       auto const exit = interpreter_.run(cpu, needs_care(cpu.state) ? 1 : 50);
       if (exit != RunExit::budget) return exit;
       continue;
@@ -104,7 +108,8 @@ RunExit Translator::run(Cpu& cpu, u32 max_exits) {
       __atomic_exchange_n(&context_->jump_mask, jump_mask, __ATOMIC_SEQ_CST);
     }
     if (cpu.attention.load(std::memory_order_acquire) != 0) return RunExit::attention;
-    auto const block = find_block();
+    auto const block = next_ != CodeCache::no_block ? next_ : find_block();
+    next_ = CodeCache::no_block;
     if (block == CodeCache::no_block) {
       ++counters_.interpreted;
       auto const exit = interpreter_.step(cpu);
@@ -140,10 +145,32 @@ RunExit Translator::step() {
   return interpreter_.step(cpu_);
 }
 
+GenericInstruction Translator::lowered(x86::Instruction const& insn) {
+  auto copy = insn;
+  auto const lowered = lower(cpu_, copy);
+  return {lowered, copy};
+}
+
+/// As Interpreter::step, for an instruction that is decoded already and needs no care.
+RunExit Translator::execute(GenericInstruction const& what) {
+  ++counters_.interpreted;
+  auto& state = cpu_.state;
+  cpu_.code_page_host = nullptr;
+  state.rip += what.instruction.length;
+  try {
+    what.lowered.handler(cpu_, what.instruction, what.lowered.extra);
+  } catch (Fault const& fault) {
+    state.rip -= what.instruction.length;
+    if (trace() & trace_exceptions) trace_exception(cpu_, fault);
+    if (deliver_event(cpu_, exception_event(fault)) != Delivery::delivered) return RunExit::shutdown;
+  }
+  return RunExit::budget;
+}
+
 // ---- finding and making blocks ----
 
 /// The block at RIP, translated when it is new. no_block: the interpreter must take the next instruction.
-u32 Translator::find_block() {
+u32 Translator::find_block(bool grouped) {
   auto const linear = cpu_.state.rip;
   auto const rights = cpu_.cpl() == 3 ? Rights::user : Rights::supervisor;
   auto const& entry = cpu_.mmu.entry(rights, linear);
@@ -161,15 +188,15 @@ u32 Translator::find_block() {
     recent = {.host = host, .linear = page_linear, .mode = key, .page = &page};
   }
   auto const offset = static_cast<u16>(linear & 0xfff);
-  auto const block = cache_->find(*recent.page, offset);
+  auto const block = cache_->find(*recent.page, offset, grouped);
   if (block != CodeCache::no_block) return block;
-  return translate(*recent.page, offset);
+  return translate(*recent.page, offset, grouped);
 }
 
-u32 Translator::translate(PageCode& page, u16 offset) {
+u32 Translator::translate(PageCode& page, u16 offset, bool grouped) {
   if (cache_->capacity() - cache_->used() < worst_block) {
     clear_cache();
-    return find_block();
+    return find_block(grouped);
   }
   auto const code_mode = mode();
   // SOUND: the page's bytes as u8, up to its end.
@@ -177,6 +204,7 @@ u32 Translator::translate(PageCode& page, u16 offset) {
   auto& region = *region_;
   auto const available = static_cast<u32>(page_size - offset);
   analyse({bytes, available}, code_mode, *this, region);
+  if (grouped) find_groups(region);
   if (region.crosses_page) return CodeCache::no_block;
   auto const first_chunk = offset / 64u;
   auto const last_chunk = std::min((offset + std::max<u32>(region.length, 1) - 1) / 64u, 63u);
@@ -184,10 +212,11 @@ u32 Translator::translate(PageCode& page, u16 offset) {
   note_code(page, chunks);
 
   auto const number = static_cast<u32>(cache_->blocks.size());
-  cache_->blocks.push_back({.page = &page, .start = offset, .length = region.length, .chunks = chunks});
+  cache_->blocks.push_back(
+      {.page = &page, .start = offset, .length = region.length, .grouped = grouped, .chunks = chunks});
   auto out = Emitter{cache_->writable(cache_->used()), cache_->executable(cache_->used()),
                      cache_->capacity() - cache_->used()};
-  auto generator = Generator{out, *cache_, trampolines_, *this, region, code_mode, number};
+  auto generator = Generator{out, *cache_, trampolines_, *this, *this, region, code_mode, number};
   generator.run();
   cache_->take((cache_->used() + out.size() + 15) & ~15u);
   cache_->insert(number);
@@ -198,9 +227,7 @@ u32 Translator::translate(PageCode& page, u16 offset) {
 }
 
 /// From now on stores into these bytes are noticed.
-void Translator::note_code(PageCode& page, u64 chunks) {
-  page.chunks |= chunks;
-}
+void Translator::note_code(PageCode& page, u64 chunks) { page.chunks |= chunks; }
 
 u32 Translator::slot_for(PageCode const& page, i64 target, bool flags_saved) {
   auto const key = u64{page.number} << 33 ^ static_cast<u64>(target) << 1 ^ (flags_saved ? 1u : 0u);
@@ -217,6 +244,7 @@ bool Translator::offered(x86::Instruction const& insn) const {
 }
 
 void Translator::clear_cache() {
+  next_ = CodeCache::no_block;
   ++generation_;
   ++counters_.flushes;
   for (auto window = u8{0}; window < Windows::count; ++window) uses_[window].ready = false;
@@ -230,7 +258,8 @@ void Translator::clear_cache() {
 
 void Translator::mappings_changed(u8 window) noexcept {
   if (uses_[window].ready) clear_window(window);
-  if (window == Windows::supervisor && uses_[Windows::supervisor_ac].ready) clear_window(Windows::supervisor_ac);
+  if (window == Windows::supervisor && uses_[Windows::supervisor_ac].ready)
+    clear_window(Windows::supervisor_ac);
 }
 
 void Translator::clear_window(u8 number) {

@@ -13,13 +13,13 @@
 namespace vireo::engine::soft::translate {
 
 struct Counters {
-  u64 translations{}, guest_bytes{}, links{}, slot_fills{}, jump_fills{}, interpreted{}, slow_accesses{}, traps{},
-      invalidations{}, flushes{}, polls{}, refills{};
+  u64 translations{}, guest_bytes{}, links{}, slot_fills{}, jump_fills{}, interpreted{}, slow_accesses{},
+      traps{}, invalidations{}, flushes{}, polls{}, refills{};
 };
 
-/// Tier T1: runs guest code of one vCPU as host code, and through an interpreter what it does not translate. Used by
-/// the vCPU's thread only, which must be the same for as long as the guest runs.
-class Translator final : private Slots, private Features, public MappingObserver {
+/// Tier T1: runs guest code of one vCPU as host code, and through an interpreter what it does not translate.
+/// Used by the vCPU's thread only, which must be the same for as long as the guest runs.
+class Translator final : private Slots, private Features, private Lowering, public MappingObserver {
  public:
   /// Errors: no_space when the host refuses executable memory.
   static Result<std::unique_ptr<Translator>> create(Cpu& cpu, u32 cache_bytes);
@@ -43,18 +43,20 @@ class Translator final : private Slots, private Features, public MappingObserver
   Translator(Cpu& cpu, std::unique_ptr<CodeCache> cache);
   u32 slot_for(PageCode const& page, i64 target, bool flags_saved) override;
   bool offered(x86::Instruction const& insn) const override;
+  GenericInstruction lowered(x86::Instruction const& insn) override;
   void mappings_changed(u8 window) noexcept override;
   static u64 refill(Context* context, u64 linear, u32 site);
 
   bool translatable() const;
   CodeMode mode() const;
-  u32 find_block();
-  u32 translate(PageCode& page, u16 offset);
+  u32 find_block(bool grouped = true);
+  u32 translate(PageCode& page, u16 offset, bool grouped);
   void note_code(PageCode& page, u64 chunks);
   void clear_cache();
   void clear_window(u8 window);
   void enter(u32 block);
   RunExit step();
+  RunExit execute(GenericInstruction const& instruction);
 
   // ---- after an exit ----
   RunExit leave(ExitKind kind);
@@ -80,7 +82,8 @@ class Translator final : private Slots, private Features, public MappingObserver
   Trampolines trampolines_;
   std::unique_ptr<Region> region_;
   Counters counters_;
-  u64 generation_{};  // of the cache: changes when everything is forgotten
+  u32 next_{CodeCache::no_block};  // where to go on, when that is known
+  u64 generation_{};               // of the cache: changes when everything is forgotten
   Window* window_{};
   u8 window_number_{};
   std::unordered_map<u64, u32> slots_;

@@ -20,8 +20,9 @@ RunExit Translator::leave(ExitKind kind) {
       auto const exit = cache_->exits[number];
       settle_exit(exit);
       auto const generation = generation_;
-      auto const target = find_block();
+      auto const target = find_block(exit.grouped);
       if (target == CodeCache::no_block || generation != generation_) return RunExit::budget;
+      next_ = target;
       if (kind == ExitKind::link)
         link(number, target);
       else
@@ -43,18 +44,27 @@ RunExit Translator::leave(ExitKind kind) {
       if (context_->poll != 0) return RunExit::budget;
       auto const generation = generation_;
       auto const target = find_block();
-      if (target != CodeCache::no_block && generation == generation_) fill_jump(linear, target);
+      if (target == CodeCache::no_block || generation != generation_) return RunExit::budget;
+      next_ = target;
+      fill_jump(linear, target);
       return RunExit::budget;
     }
-    case ExitKind::access: ++counters_.slow_accesses; [[fallthrough]];
-    case ExitKind::interpret: settle(number); return step();
+    case ExitKind::access:
+      ++counters_.slow_accesses;
+      settle(number);
+      return step();
+    case ExitKind::interpret: {
+      settle(number);
+      auto const& instruction = cache_->interpreted[cache_->sites[number].interpreted];
+      return instruction.lowered.handler != nullptr ? execute(instruction) : step();
+    }
     case ExitKind::trap: trap(); return step();
     case ExitKind::stale: {
       auto const& block = cache_->blocks[number];
       take_flags(context_->address != 0);
       cpu_.state.rip = block.page->linear + (block.page->relative ? context_->delta : 0) + block.start;
       auto const generation = generation_;
-      auto const target = find_block();
+      auto const target = find_block(block.grouped);
       if (target != CodeCache::no_block && generation == generation_) forward_stale(number, target);
       return RunExit::budget;
     }
@@ -76,7 +86,7 @@ void Translator::settle(u32 number) {
   take_flags(site.flags_saved);
   for (auto i = 0u; i < block.loan_count; ++i) {
     auto const& loan = block.loans[i];
-    state.gpr[loan.guest] = state.gpr[loan.place];
+    if (loan.guest != nobody) state.gpr[loan.guest] = state.gpr[loan.place];
     state.gpr[loan.place] = context_->gpr[loan.place];
   }
   state.rip =
@@ -125,8 +135,8 @@ void Translator::fill_jump(u64 linear, u32 target) {
   auto& page = *cache_->blocks[target].page;
   same_delta_in_window(page, page_delta(page, linear));
   // SOUND: an address in executable memory, as a number.
-  window_->jumps[index] = {
-      linear, reinterpret_cast<u64>(cache_->executable(cache_->blocks[target].indirect_entry))};
+  window_->jumps[index] = {linear,
+                           reinterpret_cast<u64>(cache_->executable(cache_->blocks[target].indirect_entry))};
   uses_[window_number_].jumps.push_back(index);
   cpu_.mmu.note_executed(window_number_, linear);
   ++counters_.jump_fills;
@@ -149,23 +159,13 @@ void Translator::kill(u32 number) {
   block.valid = false;
   cache_->forget(number);
   ++counters_.invalidations;
-  if (cache_->capacity() - cache_->used() < 256) return clear_cache();
   auto const jump_to = [&](u32 from, u8 const* target) {
     auto out = Emitter{cache_->writable(from), cache_->executable(from), 64};
     out.jmp(target);
   };
   jump_to(block.indirect_entry, trampolines_.exit(ExitKind::indirect));
-  auto const stub = [&](u32 saved) {
-    auto out = Emitter{cache_->writable(cache_->used()), cache_->executable(cache_->used()), 96};
-    auto const* const at = out.here();
-    out.mov_imm(second_scratch, number);
-    out.mov_imm(scratch, saved);
-    out.jmp(trampolines_.exit(ExitKind::stale));
-    cache_->take(cache_->used() + 32);
-    return at;
-  };
-  if (block.saved_entry != block.entry) jump_to(block.saved_entry, stub(1));
-  jump_to(block.entry, stub(0));
+  if (block.saved_entry != block.entry) jump_to(block.saved_entry, cache_->executable(block.stale_saved_entry));
+  jump_to(block.entry, cache_->executable(block.stale_entry));
 }
 
 void Translator::forward_stale(u32 number, u32 target) {
@@ -191,8 +191,8 @@ u64 Translator::refill(Context* context, u64 linear, u32 number) {
   auto const& site = self.cache_->sites[number];
   ++self.counters_.refills;
   // SOUND: an address in guest memory, as a number.
-  return reinterpret_cast<u64>(self.cpu_.mmu.refill(linear, site.size, site.write ? Access::write : Access::read,
-                                                    self.cpu_.rights()));
+  return reinterpret_cast<u64>(
+      self.cpu_.mmu.refill(linear, site.size, site.write ? Access::write : Access::read, self.cpu_.rights()));
 }
 
 void Translator::trap() {
@@ -223,7 +223,8 @@ void Translator::repair_x87_pointers() {
   auto guest = block.start;
   for (auto i = block.first_site; i < block.first_site + block.sites; ++i) {
     auto const& site = cache_->sites[i];
-    if (site.host_offset != 0 && site.host_offset <= offset) guest = static_cast<u16>(block.start + site.guest_offset);
+    if (site.host_offset != 0 && site.host_offset <= offset)
+      guest = static_cast<u16>(block.start + site.guest_offset);
   }
   extended.fip = block.page->linear + (block.page->relative ? context_->delta : 0) + guest;
 }

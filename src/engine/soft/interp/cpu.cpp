@@ -148,9 +148,32 @@ void Cpu::check_alignment(u64 address, std::size_t size) {
   if (address & (size - 1)) raise(x86::Vector::ac, 0);
 }
 
+namespace {
+/// What #AC asks of an operand of the x87, MMX and SSE (SDM vol. 3, table 6-7); whole vectors may lie anywhere.
+std::size_t checked_alignment(std::size_t length) {
+  switch (length) {
+    case 2:
+    case 4:
+    case 8: return length;
+    case 10: return 8;
+    case 14:
+    case 94: return 2;
+    case 28:
+    case 108: return 4;
+    default: return 1;
+  }
+}
+}  // namespace
+
+u64 Cpu::checked_linear(SegmentRegister segment, u64 offset, std::size_t length, Access access) {
+  auto const address = linear(segment, offset, length, access);
+  if (alignment_checks_) check_alignment(address, checked_alignment(length));
+  return address;
+}
+
 void Cpu::probe_write(SegmentRegister segment, u64 offset, std::size_t length) {
   if (length == 0) return;
-  auto const address = linear(segment, offset, length, Access::write);
+  auto const address = checked_linear(segment, offset, length, Access::write);
   locate(address, static_cast<u32>(length), Access::write, origin(segment));
 }
 

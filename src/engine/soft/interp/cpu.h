@@ -216,6 +216,7 @@ class Cpu {
   }
 
   void check_alignment(u64 linear, std::size_t size);
+  u64 checked_linear(SegmentRegister segment, u64 offset, std::size_t length, Access access);
   Places locate(u64 linear, u32 length, Access access, Origin origin);
   void read_slow(u64 linear, void* into, u32 length, Origin origin);
   void write_slow(u64 linear, void const* from, u32 length, Origin origin);

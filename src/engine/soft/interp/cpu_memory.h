@@ -233,8 +233,9 @@ template <typename T, typename F>
 
 inline void Cpu::read_bytes(x86::SegmentRegister segment, u64 offset, void* into, std::size_t length) {
   if (length == 0) return;
-  auto const address = unchecked(segment, unchecked_reads_) ? base_[static_cast<u8>(segment)] + offset
-                                                            : linear(segment, offset, length, Access::read);
+  auto const address = unchecked(segment, unchecked_reads_)
+                           ? base_[static_cast<u8>(segment)] + offset
+                           : checked_linear(segment, offset, length, Access::read);
   auto const& entry = mmu.data_entry(address);
   if (length <= page_size && in_page(entry.read, address, length)) [[likely]] {
     // SOUND: as in read_at.
@@ -246,8 +247,9 @@ inline void Cpu::read_bytes(x86::SegmentRegister segment, u64 offset, void* into
 
 inline void Cpu::write_bytes(x86::SegmentRegister segment, u64 offset, void const* from, std::size_t length) {
   if (length == 0) return;
-  auto const address = unchecked(segment, unchecked_writes_) ? base_[static_cast<u8>(segment)] + offset
-                                                             : linear(segment, offset, length, Access::write);
+  auto const address = unchecked(segment, unchecked_writes_)
+                           ? base_[static_cast<u8>(segment)] + offset
+                           : checked_linear(segment, offset, length, Access::write);
   auto const& entry = mmu.data_entry(address);
   if (length <= page_size && in_page(entry.write, address, length)) [[likely]] {
     // SOUND: as in write_at.

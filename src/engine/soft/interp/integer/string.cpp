@@ -200,7 +200,7 @@ void once(Cpu& cpu, Instruction const& insn, void const*) {
 /// REP, REPE, REPNE. A fault, attention or single step leaves the registers at the progress made and RIP at the
 /// instruction, which goes on from there.
 template <typename Group>
-void repeated(Cpu& cpu, Instruction const& insn, void const*) {
+void repeat(Cpu& cpu, Instruction const& insn) {
   constexpr auto polls_every = u32{256};
   auto const size = insn.address_size;
   auto const native = runs_natively(cpu);
@@ -225,6 +225,16 @@ void repeated(Cpu& cpu, Instruction const& insn, void const*) {
       return;
     }
     if (poll) until_poll = polls_every;
+  }
+}
+template <typename Group>
+void repeated(Cpu& cpu, Instruction const& insn, void const*) {
+  auto const flags = cpu.state.rflags;
+  try {
+    repeat<Group>(cpu, insn);
+  } catch (Fault const&) {
+    cpu.state.rflags = flags;  // as before the instruction: SDM vol. 2, REP
+    throw;
   }
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -53,6 +54,8 @@ struct Tier {
   /// Of the flags that a fault saves, those that the program overwrites before it reads them may be stale.
   bool stale_dead_flags{};
 };
+
+inline void PrintTo(Tier const& tier, std::ostream* out) { *out << tier.name; }
 
 /// All that must pass the differential tests and the guests of guest/asm. A tier joins by a line here.
 inline std::vector<Tier> const& tiers() {

@@ -13,7 +13,7 @@ constexpr u64 code_at{0x40'0000}, scratch_at{0x60'0000};
 constexpr u64 kernel_base{0xffff'8000'0000'0000};
 constexpr u8 hlt{0xf4};
 constexpr u64 present{1}, writable{2}, user{4}, large{0x80}, no_execute{u64{1} << 63};
-constexpr u32 budget{1'000'000};
+constexpr u32 budget{100'000'000};  // more than a native program gets
 
 constexpr bool has_error_code(u8 vector) {
   return vector == 8 || (vector >= 10 && vector <= 14) || vector == 17;

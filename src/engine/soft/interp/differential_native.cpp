@@ -54,7 +54,7 @@ constexpr u16 code64_selector{0x33}, code32_selector{0x23}, data_selector{0x2b};
 constexpr u16 code16_selector{0x7}, data16_selector{0xf};                         // ours, in the LDT
 constexpr u8 hlt{0xf4};
 constexpr std::size_t signal_stack_bytes{256 * 1024};
-constexpr i64 longest_run_us{20'000};  // of this process' time in user mode
+constexpr i64 longest_run_us{10'000};  // of this process' time in user mode
 
 }  // namespace
 

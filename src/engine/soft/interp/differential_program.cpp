@@ -20,6 +20,7 @@ constexpr u64 compared_flags{x86::arithmetic_flags | x86::flag_df | x86::flag_tf
                              x86::flag_id};
 /// Linux shows every fault beyond the last user page as a protection violation.
 constexpr u64 user_end{0x7fff'ffff'f000};
+constexpr u8 nop{0x90};
 
 u64 flags_compared(Outcome const& outcome, Tolerance const& tolerance) {
   return outcome.registers.rflags & compared_flags & ~u64{tolerance.flags};
@@ -157,6 +158,13 @@ std::string listing(Program const& program) {
   auto text = std::string{};
   auto const code = std::span{program.code};
   for (auto at = 0uz; at < code.size();) {
+    auto const others = std::ranges::find_if(code.subspan(at), [](u8 byte) { return byte != nop; });
+    auto const nops = static_cast<std::size_t>(others - code.subspan(at).begin());
+    if (nops > 1) {
+      text += fmt::format("  {:x}: {} times nop\n", program.rip() + at, nops);
+      at += nops;
+      continue;
+    }
     auto insn = x86::Instruction{};
     auto const status = x86::decode(code.subspan(at), program.code_size, true, insn);
     auto const length = std::max<std::size_t>(insn.length, 1);

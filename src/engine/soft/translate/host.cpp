@@ -65,6 +65,10 @@ void prepare_host_thread(Translator* translator) {
   base = nullptr;
 }
 
+void leave_host_thread(Translator const* translator) {
+  if (current == translator) current = nullptr;
+}
+
 void set_window_base(Window const* window) {
   if (base == window) return;
   base = window;

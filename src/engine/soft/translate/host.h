@@ -11,6 +11,7 @@ class Translator;
 
 /// Before the first entry on each thread: exceptions of the host in translated code come back as exits.
 void prepare_host_thread(Translator* translator);
+void leave_host_thread(Translator const* translator);  // before its end
 /// GS base of this thread.
 void set_window_base(Window const* window);
 bool host_has_avx();

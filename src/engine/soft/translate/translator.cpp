@@ -67,6 +67,7 @@ Translator::Translator(Cpu& cpu, std::unique_ptr<CodeCache> cache)
 }
 
 Translator::~Translator() {
+  leave_host_thread(this);
   cpu_.mmu.set_observer(nullptr);
   cpu_.poll_words = {};
 }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <random>
+#include <thread>
 
 #include "host/file.h"
 #include "host/process.h"
@@ -160,6 +161,48 @@ inline void change_in_batches(std::string const& path, OpenOptions const& option
   auto const image = opened(path, options);
   ASSERT_TRUE(image);
   expect_same(*image, shadow);
+}
+
+/// A stretch of a disk as a disk.
+class Slice final : public BlockImage {
+ public:
+  Slice(BlockImage& disk, u64 start, u64 bytes) : disk_{disk}, start_{start}, bytes_{bytes} {}
+  Geometry geometry() const override {
+    auto geometry = disk_.geometry();
+    geometry.bytes = bytes_;
+    return geometry;
+  }
+  Result<> read(u64 at, Bytes into) override { return disk_.read(start_ + at, into); }
+  Result<> write(u64 at, ConstBytes from) override { return disk_.write(start_ + at, from); }
+  Result<> write_zeroes(u64 at, u64 length, bool may_unmap) override {
+    return disk_.write_zeroes(start_ + at, length, may_unmap);
+  }
+  Result<> discard(u64 at, u64 length) override { return disk_.discard(start_ + at, length); }
+  Result<> flush() override { return disk_.flush(); }
+  Result<Extent> extent_at(u64 at) override { return disk_.extent_at(start_ + at); }
+
+ private:
+  BlockImage& disk_;
+  u64 start_;
+  u64 bytes_;
+};
+
+/// Four threads change a quarter of the disk each; the quarters meet inside blocks.
+inline void change_from_threads(BlockImage& disk, Shadow& shadow, int changes) {
+  auto const quarter = shadow.size() / 4 / 512 * 512 - 512;
+  auto threads = std::vector<std::thread>{};
+  for (auto number = u64{0}; number < 4; ++number) {
+    threads.emplace_back([&disk, &shadow, changes, quarter, number] {
+      auto random = std::mt19937_64{number};
+      auto slice = Slice{disk, number * quarter, quarter};
+      auto const part = Bytes{shadow}.subspan(number * quarter, quarter);
+      auto copy = Shadow{part.begin(), part.end()};
+      for (auto step = 0; step < changes && !::testing::Test::HasFatalFailure(); ++step)
+        change(slice, copy, random);
+      std::ranges::copy(copy, part.begin());
+    });
+  }
+  for (auto& thread : threads) thread.join();
 }
 
 }  // namespace vireo::image::testing

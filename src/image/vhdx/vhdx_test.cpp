@@ -421,5 +421,29 @@ TEST(Vhdx, ChecksumIsCastagnolis) {
   EXPECT_EQ(vhdx::crc32c(Bytes{bytes}.first(32), 8), 0x8a9136aau);
 }
 
+TEST(Vhdx, StaysEqualToAFlatCopyWhenFourThreadsChangeIt) {
+  auto const folder = TestFolder{};
+  auto shadow = Shadow((u64{9} << 20) + 512);
+  ASSERT_TRUE(create_vhdx(folder / "disk.vhdx", shadow.size(), {.block = 1 * MiB}));
+  for (auto round = 0; round < 2; ++round) {
+    auto const image = opened(folder / "disk.vhdx");
+    change_from_threads(*image, shadow, 60);
+    expect_same(*image, shadow);
+  }
+  expect_same_as_qemu_reads(folder, folder / "disk.vhdx", "vhdx", shadow);
+}
+
+class VhdxCacheModes : public ::testing::TestWithParam<CacheMode> {};
+INSTANTIATE_TEST_SUITE_P(All, VhdxCacheModes,
+                         ::testing::Values(CacheMode::none, CacheMode::writethrough, CacheMode::directsync,
+                                           CacheMode::unsafe));
+TEST_P(VhdxCacheModes, StayEqualToAFlatCopy) {
+  auto const folder = TestFolder{};
+  auto shadow = Shadow((u64{3} << 20) + 512);
+  ASSERT_TRUE(create_vhdx(folder / "disk.vhdx", shadow.size(), {.block = 1 * MiB}));
+  change_in_batches(folder / "disk.vhdx", {.cache = GetParam()}, shadow, 11, 2, 20);
+  expect_same_as_qemu_reads(folder, folder / "disk.vhdx", "vhdx", shadow);
+}
+
 }  // namespace
 }  // namespace vireo::image::testing

@@ -391,5 +391,29 @@ TEST(Vmdk, SaysWhichLineOfTheDescriptorIsWrong) {
   EXPECT_THAT(result.error().what(), HasSubstr("line 3: an extent of many sectors"));
 }
 
+TEST_P(VmdkKinds, StaysEqualToAFlatCopyWhenFourThreadsChangeIt) {
+  auto const folder = TestFolder{};
+  auto shadow = Shadow((u64{9} << 20) + 512);
+  ASSERT_TRUE(create_vmdk(folder / "disk.vmdk", shadow.size(), GetParam()));
+  for (auto round = 0; round < 2; ++round) {
+    auto const image = opened(folder / "disk.vmdk");
+    change_from_threads(*image, shadow, 60);
+    expect_same(*image, shadow);
+  }
+  expect_same_as_qemu_reads(folder, folder / "disk.vmdk", "vmdk", shadow);
+}
+
+class VmdkCacheModes : public ::testing::TestWithParam<CacheMode> {};
+INSTANTIATE_TEST_SUITE_P(All, VmdkCacheModes,
+                         ::testing::Values(CacheMode::none, CacheMode::writethrough, CacheMode::directsync,
+                                           CacheMode::unsafe));
+TEST_P(VmdkCacheModes, StayEqualToAFlatCopy) {
+  auto const folder = TestFolder{};
+  auto shadow = Shadow((u64{3} << 20) + 512);
+  ASSERT_TRUE(create_vmdk(folder / "disk.vmdk", shadow.size()));
+  change_in_batches(folder / "disk.vmdk", {.cache = GetParam()}, shadow, 11, 2, 40);
+  expect_same_as_qemu_reads(folder, folder / "disk.vmdk", "vmdk", shadow);
+}
+
 }  // namespace
 }  // namespace vireo::image::testing

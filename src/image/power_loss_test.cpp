@@ -3,6 +3,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <cerrno>
+
 #include "image/create_qcow2.h"
 #include "image/create_vdi.h"
 #include "image/create_vhd.h"
@@ -46,6 +48,7 @@ class Recorder {
   }
   std::vector<Event> events{};
   static inline bool waits_for_disk{true};
+  static inline i64 writes_to_full_disk{-1000};  // at 3, 2 and 1 left a write fails
 
  private:
   static inline Recorder* active{};
@@ -60,6 +63,10 @@ using vireo::image::Event;
 using vireo::image::Recorder;
 
 extern "C" ssize_t pwrite(int fd, void const* bytes, std::size_t count, off_t at) {
+  if (--Recorder::writes_to_full_disk >= 0 && Recorder::writes_to_full_disk < 3) {
+    errno = ENOSPC;
+    return -1;
+  }
   auto const written = ::syscall(SYS_pwrite64, fd, bytes, count, at);
   auto const* const from = static_cast<std::byte const*>(bytes);
   if (written > 0) {
@@ -201,6 +208,14 @@ void apply(Event const& event, Shadow& file, Keep keep) {
   }
 }
 
+void write_with_holes(host::File const& file, Shadow const& bytes) {
+  ASSERT_TRUE(file.truncate(bytes.size()));
+  for (auto at = u64{0}; at < bytes.size(); at += 4096) {
+    auto const part = ConstBytes{bytes}.subspan(at, std::min<u64>(4096, bytes.size() - at));
+    if (std::ranges::count(part, std::byte{0}) != std::ssize(part)) ASSERT_TRUE(file.write(at, part));
+  }
+}
+
 Shadow ages(BlockImage& image, History const& history, u64 events) {
   auto bytes = Shadow(disk_bytes);
   auto const read = image.read(0, bytes);
@@ -214,14 +229,14 @@ Shadow ages(BlockImage& image, History const& history, u64 events) {
   return bytes;
 }
 
-class PowerLoss : public ::testing::TestWithParam<Format> {
+class Trouble : public ::testing::TestWithParam<Format> {
  protected:
   // The power fails here on paper only.
-  PowerLoss() { Recorder::waits_for_disk = false; }
-  ~PowerLoss() override { Recorder::waits_for_disk = true; }
+  Trouble() { Recorder::waits_for_disk = false; }
+  ~Trouble() override { Recorder::waits_for_disk = true; }
 };
 INSTANTIATE_TEST_SUITE_P(
-    All, PowerLoss,
+    All, Trouble,
     ::testing::Values(
         Format{"vdi",
                {.format = "vdi"},
@@ -264,7 +279,7 @@ INSTANTIATE_TEST_SUITE_P(
                  return create_qcow2(path, disk_bytes, {}, 12);
                }}));
 
-TEST_P(PowerLoss, LeavesEachSectorOldOrNewAndWhatWasFlushed) {
+TEST_P(Trouble, PowerLossLeavesEachSectorOldOrNewAndWhatWasFlushed) {
   auto const folder = TestFolder{};
   auto const path = folder / "disk";
   auto random = std::mt19937_64{1};
@@ -292,7 +307,7 @@ TEST_P(PowerLoss, LeavesEachSectorOldOrNewAndWhatWasFlushed) {
       }
       ::unlink((folder / "crashed").c_str());  // to truncate it would have ext4 write it out
       auto const crashed = *host::File::open(folder / "crashed", {.write = true, .create = true});
-      ASSERT_TRUE(crashed.write(0, lost));
+      write_with_holes(crashed, lost);
       auto bytes = Shadow{};
       {
         auto const image = opened(folder / "crashed", GetParam().options);
@@ -313,6 +328,44 @@ TEST_P(PowerLoss, LeavesEachSectorOldOrNewAndWhatWasFlushed) {
   }
   EXPECT_GT(states, 500);
   RecordProperty("states", states);
+}
+
+TEST_P(Trouble, FullDiskLeavesEachSectorOldOrNew) {
+  for (auto writes = 3; writes < 60 && !HasFailure(); ++writes) {
+    auto const folder = TestFolder{};
+    auto random = std::mt19937_64{static_cast<u64>(writes)};
+    ASSERT_TRUE(GetParam().create(folder, folder / "disk"));
+    auto image = opened(folder / "disk", GetParam().options);
+    auto now = Shadow(disk_bytes);
+    ASSERT_TRUE(image->read(0, now));
+    Recorder::writes_to_full_disk = writes;
+    for (auto age = from_parent + 1; age < 90; ++age) {
+      auto const first = random() % disk_sectors;
+      auto const count = std::min(random() % 24 + 1, disk_sectors - first);
+      auto const zero = random() % 4 == 0;
+      auto const wanted = sectors_of_age(first, count, zero ? 0 : age);
+      auto const outcome = zero ? image->write_zeroes(first * sector, wanted.size(), true)
+                                : image->write(first * sector, wanted);
+      auto const before = now;
+      ASSERT_TRUE(image->read(0, now));
+      for (auto number = u64{0}; number < disk_sectors; ++number) {
+        auto const same_in = [&](Shadow const& other, u64 base) {
+          return number >= base && (number - base + 1) * sector <= other.size() &&
+                 std::memcmp(now.data() + number * sector, other.data() + (number - base) * sector, sector) ==
+                     0;
+        };
+        auto const inside = number >= first && number < first + count;
+        EXPECT_TRUE((inside && same_in(wanted, first)) || (!(inside && outcome) && same_in(before, 0)))
+            << "sector " << number << " with " << writes << " writes left";
+      }
+      if (age % 5 == 0) static_cast<void>(image->flush());
+    }
+    EXPECT_LT(Recorder::writes_to_full_disk, 0);
+    auto const flushed = image->flush();
+    EXPECT_TRUE(flushed) << flushed.error().what();
+    image.reset();
+    expect_same(*opened(folder / "disk", GetParam().options), now);
+  }
 }
 
 }  // namespace

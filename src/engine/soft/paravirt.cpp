@@ -42,22 +42,29 @@ T* record(Cpu& cpu, u64 at) {
   return reinterpret_cast<T*>(cpu.machine().memory().host(Gpa{at}, sizeof(T), true));
 }
 
+template <typename T>
+void note_store(Cpu& cpu, T const* at) {
+  // SOUND: the bytes of a record, for their address alone.
+  cpu.note_slow_store(reinterpret_cast<std::byte const*>(at), sizeof(T));
+}
+
 // The version is odd while a record changes.
 template <typename T, typename F>
-void update(T* at, F&& change) {
+void update(Cpu& cpu, T* at, F&& change) {
   auto version = std::atomic_ref<u32>{at->version};
   auto const before = version.load(std::memory_order_relaxed) | 1;
   version.store(before, std::memory_order_relaxed);
   std::atomic_thread_fence(std::memory_order_release);
   change(*at);
   version.store(before + 1, std::memory_order_release);
+  note_store(cpu, at);
 }
 
 void publish_wall_clock(Cpu& cpu, u64 at) {
   auto* const clock = record<WallClock>(cpu, at);
   if (clock == nullptr) return;
   auto const epoch = cpu.machine().wall_clock_ns() - cpu.machine().now_ns();  // when the system time was 0
-  update(clock, [&](WallClock& to) {
+  update(cpu, clock, [&](WallClock& to) {
     to.seconds = static_cast<u32>(epoch / second_ns);
     to.nanoseconds = static_cast<u32>(epoch % second_ns);
   });
@@ -71,7 +78,7 @@ void publish_time(Cpu& cpu) {
   auto* const time = record<TimeInfo>(cpu, value & ~enabled);
   if (time == nullptr) return;
   auto const& tsc = host_tsc_description();
-  update(time, [&](TimeInfo& to) {
+  update(cpu, time, [&](TimeInfo& to) {
     to.tsc_timestamp = cpu.clock_tsc + cpu.state.tsc_offset;
     to.system_time = cpu.clock_ns;
     to.multiplier = tsc.nanoseconds_multiplier;
@@ -140,18 +147,22 @@ StealTime* steal_record(Cpu& cpu) {
 
 void mark_preempted(Cpu& cpu) {
   auto* const steal = steal_record(cpu);
-  if (steal != nullptr) std::atomic_ref{steal->preempted}.store(preempted_bit, std::memory_order_release);
+  if (steal == nullptr) return;
+  std::atomic_ref{steal->preempted}.store(preempted_bit, std::memory_order_release);
+  note_store(cpu, steal);
 }
 
 bool mark_running(Cpu& cpu) {
   auto* const steal = steal_record(cpu);
   if (steal == nullptr) return false;
-  return std::atomic_ref{steal->preempted}.exchange(0, std::memory_order_acq_rel) & flush_tlb_bit;
+  auto const before = std::atomic_ref{steal->preempted}.exchange(0, std::memory_order_acq_rel);
+  note_store(cpu, steal);
+  return before & flush_tlb_bit;
 }
 
 void add_stolen_time(Cpu& cpu, u64 ns) {
   auto* const steal = steal_record(cpu);
-  if (steal != nullptr) update(steal, [&](StealTime& to) { to.steal += ns; });
+  if (steal != nullptr) update(cpu, steal, [&](StealTime& to) { to.steal += ns; });
 }
 
 // ---- hypercalls ----

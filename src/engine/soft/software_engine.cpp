@@ -15,8 +15,8 @@ class SoftwareEngine final : public Engine, private ApicFabric {
   SoftwareEngine(EngineConfig const& config, MachineView& machine) : config_{config}, machine_{machine} {
     auto const ratio = host_tsc_description().crystal_ratio;
     for (auto i = u32{0}; i < config_.vcpus; ++i) {
-      vcpus_.push_back(
-          std::make_unique<Vcpu>(VcpuId{i}, machine, config_.model, static_cast<ApicFabric&>(*this), ratio));
+      vcpus_.push_back(std::make_unique<Vcpu>(VcpuId{i}, machine, config_.model,
+                                              static_cast<ApicFabric&>(*this), pages_, ratio));
     }
   }
   ~SoftwareEngine() override { stop(); }
@@ -31,6 +31,9 @@ class SoftwareEngine final : public Engine, private ApicFabric {
   void start() override {
     if (running_) return;
     running_ = true;
+    if (pages_.follow_regions()) {
+      for (auto& vcpu : vcpus_) vcpu->forget_translations();
+    }
     auto const ns = machine_.now_ns();
     auto const tsc = next_start_tsc(ns);
     tsc_offset_ = tsc - host_tsc();
@@ -94,6 +97,8 @@ class SoftwareEngine final : public Engine, private ApicFabric {
 
   EngineConfig config_;
   MachineView& machine_;
+  Rendezvous rendezvous_;
+  CodePages pages_{machine_.memory(), rendezvous_};
   std::vector<std::unique_ptr<Vcpu>> vcpus_;
   u64 tsc_offset_{};   // machine TSC - host TSC while running
   u64 stopped_tsc_{};  // machine TSC at the last stop

@@ -32,10 +32,14 @@ static_assert(std::atomic<u32>::is_always_lock_free && sizeof(std::atomic<u32>) 
 
 }  // namespace
 
-Vcpu::Vcpu(VcpuId id, MachineView& machine, x86::CpuidModel const& model, ApicFabric& fabric,
+Vcpu::Vcpu(VcpuId id, MachineView& machine, x86::CpuidModel const& model, ApicFabric& fabric, CodePages& pages,
            u32 apic_timer_ratio)
-    : cpu_{id, machine, model}, fabric_{fabric}, apic_{id, *this, apic_timer_ratio} {
+    : cpu_{id, machine, model},
+      member_{pages.rendezvous(), *this},
+      fabric_{fabric},
+      apic_{id, *this, apic_timer_ratio} {
   cpu_.apic = &apic_;
+  cpu_.follow_code(pages, member_);
 }
 
 // ---- from outside ----
@@ -89,6 +93,11 @@ Result<> Vcpu::use_translator(u64 cache_bytes) {
   return {};
 }
 
+// The interpreter looks itself whether its code has changed.
+void Vcpu::drop_code(std::byte* page) {
+  if (translator_) translator_->drop_code(page);
+}
+
 RunExit Vcpu::run_guest() {
   return translator_ ? translator_->run(cpu_, exits_at_once) : interpreter_.run(cpu_, blocks_at_once);
 }
@@ -96,6 +105,11 @@ RunExit Vcpu::run_guest() {
 // ---- waking ----
 
 u64 Vcpu::machine_tsc() const { return soft::machine_tsc(cpu_); }
+
+void Vcpu::end_of_level_interrupt(u8 vector) {
+  auto const out = Cpu::OutOfCode{cpu_};
+  cpu_.machine().broadcast_eoi(vector);
+}
 
 void Vcpu::notify() {
   cpu_.request_attention(attention_events);
@@ -165,16 +179,19 @@ void Vcpu::run() {
       wait(~u64{0});
       continue;
     }
-    if (!deliver_pending()) return wait_for_stop("triple fault");
-    if (cpu_.state.activity == Activity::halted) {
-      wait(apic_.timer_deadline());
-      continue;
+    member_.enter_code();
+    auto alive = deliver_pending();
+    auto const halted = cpu_.state.activity == Activity::halted;
+    if (alive && !halted) {
+      if (translator_) {
+        auto const next = std::min(apic_.timer_deadline(), next_report);
+        timer.arm(next - cpu_.machine_tsc_offset);
+      }
+      alive = run_guest() != RunExit::shutdown;
     }
-    if (translator_) {
-      auto const next = std::min(apic_.timer_deadline(), next_report);
-      timer.arm(next - cpu_.machine_tsc_offset);
-    }
-    if (run_guest() == RunExit::shutdown) return wait_for_stop("triple fault");
+    member_.leave_code();
+    if (!alive) return wait_for_stop("triple fault");
+    if (halted) wait(apic_.timer_deadline());
   }
 }
 
@@ -227,7 +244,10 @@ void Vcpu::enter_startup(u8 vector) {
 
 // ExtINT first, as the 8259 cannot wait behind the local APIC's priorities. -1: the request went away.
 int Vcpu::next_interrupt() {
-  if (apic_.extint_pending()) return cpu_.machine().acknowledge_pic();
+  if (apic_.extint_pending()) {
+    auto const out = Cpu::OutOfCode{cpu_};
+    return cpu_.machine().acknowledge_pic();
+  }
   return apic_.acknowledge();
 }
 

@@ -2,9 +2,11 @@
 
 #include <thread>
 
+#include "engine/soft/code_pages.h"
 #include "engine/soft/interp/cpu.h"
 #include "engine/soft/interp/run_loop.h"
 #include "engine/soft/local_apic.h"
+#include "engine/soft/rendezvous.h"
 #include "engine/soft/translate/translator.h"
 
 namespace vireo::engine::soft {
@@ -20,9 +22,10 @@ class ApicFabric {
 /// One vCPU of the software engine: processor, local APIC and the thread on which both run. start() to stop()
 /// bracket the thread's life; in between only notify(), apic()'s any-thread part and instructions() may be
 /// called from outside.
-class Vcpu final : private ApicSurroundings {
+class Vcpu final : private ApicSurroundings, private PageListener {
  public:
-  Vcpu(VcpuId id, MachineView& machine, x86::CpuidModel const& model, ApicFabric& fabric, u32 apic_timer_ratio);
+  Vcpu(VcpuId id, MachineView& machine, x86::CpuidModel const& model, ApicFabric& fabric, CodePages& pages,
+       u32 apic_timer_ratio);
   ~Vcpu() override { stop(); }
   /// Before the first start: runs translated code, out of a cache of that many bytes.
   Result<> use_translator(u64 cache_bytes);
@@ -37,6 +40,7 @@ class Vcpu final : private ApicSurroundings {
   /// `machine_tsc` is what the machine's TSC will be at the next start.
   void reset(u64 machine_tsc);
   Result<> set_state(VcpuState const& state);
+  void forget_translations();
   VcpuState const& state() const { return cpu_.state; }
   LocalApic& apic() { return apic_; }
   LocalApic const& apic() const { return apic_; }
@@ -49,8 +53,13 @@ class Vcpu final : private ApicSurroundings {
   void notify() override;
   void timer_changed() override { cpu_.request_attention(attention_events); }
   void send(ApicMessage const& message) override { fabric_.route(message); }
-  void end_of_level_interrupt(u8 vector) override { cpu_.machine().broadcast_eoi(vector); }
+  void end_of_level_interrupt(u8 vector) override;
   void kick_vcpu(u32 apic_id) override { fabric_.kick(apic_id); }
+
+  // ---- PageListener ----
+  void drop_code(std::byte* page) override;
+  void drop_write_tags(std::byte* page) override { cpu_.mmu.drop_write_tags(page); }
+  void wanted() override { cpu_.request_attention(attention_code); }
 
   void run();
   void take_signals();
@@ -61,10 +70,10 @@ class Vcpu final : private ApicSurroundings {
   void wait(u64 deadline);
   void wait_for_stop(char const* reason);
   void wake();
-  void forget_translations();
   RunExit run_guest();
 
   Cpu cpu_;
+  Rendezvous::Member member_;
   ApicFabric& fabric_;
   LocalApic apic_;
   Interpreter interpreter_;

@@ -53,8 +53,14 @@ bool covers(Segment const& segment, u64 offset, std::size_t length) {
 
 }  // namespace
 
-void lock_split_access() { split_access.lock(); }
-void unlock_split_access() { split_access.unlock(); }
+SplitLock::SplitLock(Cpu& cpu, bool take) : taken{take} {
+  if (!taken) return;
+  auto const out = Cpu::OutOfCode{cpu};
+  split_access.lock();
+}
+SplitLock::~SplitLock() {
+  if (taken) split_access.unlock();
+}
 
 Cpu::Cpu(VcpuId id, MachineView& machine, x86::CpuidModel const& model)
     : state{reset_state(id == VcpuId{0})},
@@ -63,6 +69,13 @@ Cpu::Cpu(VcpuId id, MachineView& machine, x86::CpuidModel const& model)
       machine_{machine},
       model_{model} {
   update_mode();
+}
+
+void Cpu::follow_code(CodePages& pages, Rendezvous::Member& member) {
+  code_pages_ = &pages;
+  member_ = &member;
+  mmu.follow_code(pages, member);
+  mmu.flush_all();
 }
 
 void Cpu::update_rights() {
@@ -185,11 +198,12 @@ Cpu::Places Cpu::locate(u64 address, u32 length, Access access, Origin from) {
   auto places = Places{};
   auto const first = mmu.translate(address, access, from.rights);
   auto const left = static_cast<u32>(page_size - (address & ~page_mask));
-  places.first = {first.physical, first.host, std::min(length, left)};
+  places.first = {first.physical, first.host, std::min(length, left), first.watched};
   if (length <= left) return places;
   auto const next = (address & page_mask) + page_size;
   auto const second = mmu.translate(long_mode() ? next : static_cast<u32>(next), access, from.rights);
-  places.second = {second.physical, second.host, length - left};
+  places.second = {second.physical, second.host, length - left, true};
+  places.first.watched = true;  // a device may come in between, where tags get lost
   return places;
 }
 
@@ -237,6 +251,7 @@ void Cpu::write_place(Place const& place, std::byte const* from) {
     note_store(place.host);
     if (place.length != 0) note_store(place.host + place.length - 1);
     std::memcpy(place.host, from, place.length);
+    if (place.watched && place.length != 0) note_slow_store(place.host, place.length);
     return;
   }
   for (auto done = u32{}; done < place.length;) {
@@ -250,6 +265,7 @@ void Cpu::write_place(Place const& place, std::byte const* from) {
 
 u64 Cpu::read_device(u64 physical, u8 width) {
   if (apic == nullptr || (physical & page_mask) != apic->register_page()) {
+    auto const out = OutOfCode{*this};
     return machine_.read_mmio(Gpa{physical}, width);
   }
   auto const offset = static_cast<u32>(physical & 0xfff);
@@ -260,6 +276,7 @@ u64 Cpu::read_device(u64 physical, u8 width) {
 
 void Cpu::write_device(u64 physical, u8 width, u64 value) {
   if (apic == nullptr || (physical & page_mask) != apic->register_page()) {
+    auto const out = OutOfCode{*this};
     return machine_.write_mmio(Gpa{physical}, width, value);
   }
   auto const offset = static_cast<u32>(physical & 0xfff);

@@ -27,6 +27,7 @@ enum Attention : u32 {
   attention_events = 1,  // interrupt, NMI, INIT, SIPI or timer may be deliverable: look again
   attention_stop = 2,    // the engine stops this vCPU
   attention_flush = 4,   // another vCPU asks for a TLB flush
+  attention_code = 8,    // somebody asks to forget pages: leave and enter code again (soft/rendezvous.h)
 };
 
 /// How the local APIC is reached from instructions. Implemented by engine/soft's vCPU (local_apic.h).
@@ -182,6 +183,33 @@ class Cpu {
     if (apic != nullptr && apic->interrupt_pending()) request_attention(attention_events);
   }
 
+  /// From here on stores into what has been translated are told. Before the vCPU runs.
+  void follow_code(CodePages& pages, Rendezvous::Member& member);
+  /// A store into guest memory that no write tag has allowed is done.
+  void note_slow_store(std::byte const* host, u64 length) {
+    if (code_pages_ != nullptr) code_pages_->stored(host, length, member_);
+  }
+  /// Stores into these chunks of a page are noticed from here on (CodePages::watch).
+  void watch_code(std::byte* page, u64 chunks) {
+    if (code_pages_ != nullptr) code_pages_->watch(page, chunks, member_);
+  }
+  /// Around what may block, a device or a lock: nobody waits for this vCPU meanwhile.
+  class OutOfCode {
+   public:
+    explicit OutOfCode(Cpu& cpu) : member_{cpu.member_} {
+      if (member_ != nullptr && !member_->in_code()) member_ = nullptr;
+      if (member_ != nullptr) member_->leave_code();
+    }
+    ~OutOfCode() {
+      if (member_ != nullptr) member_->enter_code();
+    }
+    OutOfCode(OutOfCode const&) = delete;
+    OutOfCode& operator=(OutOfCode const&) = delete;
+
+   private:
+    Rendezvous::Member* member_;
+  };
+
   /// Host address of the code page being executed: a store into it ends the block (self-modifying code).
   std::byte* code_page_host{};
   bool code_written{};
@@ -199,6 +227,7 @@ class Cpu {
     u64 physical{};
     std::byte* host{};
     u32 length{};
+    bool watched{};  // a store there has to be told
   };
   struct Places {
     Place first, second;  // second.length is 0 unless the access crosses a page
@@ -244,6 +273,8 @@ class Cpu {
   std::array<u64, 6> base_{};                  // what is added to an offset in this mode
   u8 unchecked_reads_{}, unchecked_writes_{};  // a bit per segment register: flat, no limit or type to check
   Rights rights_{};                            // of CPL and RFLAGS.AC, for data
+  CodePages* code_pages_{};
+  Rendezvous::Member* member_{};
   bool alignment_checks_{};
   x86::CodeSize code_size_{};
   bool protected_mode_{};

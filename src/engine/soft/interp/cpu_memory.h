@@ -164,17 +164,10 @@ template <typename T, typename F>
 }
 
 /// Locked accesses that cross a page or go to a device; against each other only.
-void lock_split_access();
-void unlock_split_access();
-
 struct SplitLock {
   bool taken;
-  explicit SplitLock(bool take) : taken{take} {
-    if (taken) lock_split_access();
-  }
-  ~SplitLock() {
-    if (taken) unlock_split_access();
-  }
+  SplitLock(Cpu& cpu, bool take);
+  ~SplitLock();
   SplitLock(SplitLock const&) = delete;
   SplitLock& operator=(SplitLock const&) = delete;
 };
@@ -189,9 +182,11 @@ template <typename T, typename F>
   auto const places = locate(address, sizeof(T), Access::write, origin(segment));
   if (places.second.length == 0 && places.first.host != nullptr) {
     note_store(places.first.host);
-    return modify_host<T>(places.first.host, locked, f);
+    auto const modified = modify_host<T>(places.first.host, locked, f);
+    if (places.first.watched) note_slow_store(places.first.host, sizeof(T));
+    return modified;
   }
-  auto const lock = SplitLock{locked};
+  auto const lock = SplitLock{*this, locked};
   T old;
   auto bytes = std::array<std::byte, sizeof(T)>{};
   read_place(places.first, bytes.data());

@@ -62,6 +62,7 @@ u32 dead_flags(Program const& program, u64 rip) {
   auto dead = u32{};
   auto undecided = x86::arithmetic_flags;
   auto const code = std::span{program.code};
+  if (rip - program.rip() >= code.size()) return x86::arithmetic_flags;  // went astray: unknown code
   for (auto at = rip - program.rip(); at < code.size() && undecided != 0;) {
     auto insn = x86::Instruction{};
     if (x86::decode(code.subspan(at), program.code_size, true, insn) != x86::DecodeStatus::ok) break;

@@ -19,7 +19,7 @@ u32 from_environment() {
     return wanted.find(word) != std::string_view::npos;
   };
   return (has("exceptions") ? trace_exceptions : 0u) | (has("blocks") ? trace_blocks : 0u) |
-         (has("registers") ? trace_registers : 0u);
+         (has("registers") ? trace_registers : 0u) | (has("counters") ? trace_counters : 0u);
 }
 std::atomic<u32> what_is_traced{from_environment()};
 

@@ -10,7 +10,12 @@ struct Block;
 
 /// What the run loop prints to stderr. Slow; for debugging. Also set by
 /// VIREO_TRACE=exceptions,blocks,registers.
-enum TraceWhat : u32 { trace_exceptions = 1, trace_blocks = 2, trace_registers = 4 /* with each block */ };
+enum TraceWhat : u32 {
+  trace_exceptions = 1,
+  trace_blocks = 2,
+  trace_registers = 4 /* with each block */,
+  trace_counters = 8 /* at the end */
+};
 void set_trace(u32 what);
 u32 trace();
 

@@ -199,6 +199,19 @@ void Mmu::flush_page(u64 linear) {
 
 void Mmu::flush_page_pcid(u64 linear, u16) { flush_page(linear); }  // more than asked for is allowed
 
+void Mmu::drop_write_tags(std::byte const* page) {
+  // SOUND: compared only.
+  auto const host = reinterpret_cast<u64>(page);
+  for (auto window = u8{}; window < Windows::count; ++window) {
+    auto const& usage = (*usage_)[window];
+    for (auto i = u32{}; i < usage.used; ++i) {
+      auto const index = usage.used_list[i];
+      auto& entry = windows_[window].tlb[index];
+      if (page == nullptr || entry.page == host) entry.write = Window::no_tag(index);
+    }
+  }
+}
+
 void Mmu::drop_pages(u64 linear, u32 pages) {
   auto const first = align_down(linear, page_size);
   for (auto window = u8{}; window < Windows::count; ++window) {

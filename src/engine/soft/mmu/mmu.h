@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <memory>
 
+#include "engine/soft/code_pages.h"
 #include "engine/soft/mmu/window.h"
 #include "memory/guest_memory.h"
 #include "vocab/numbers.h"
@@ -46,9 +47,15 @@ class Mmu {
   struct Translation {
     u64 physical{};
     std::byte* host{};  // null: MMIO, nothing, or a write to ROM
+    bool watched{};     // a store there has to be told to the CodePages
   };
 
   Mmu(memory::GuestMemory& memory, u8 physical_address_bits, bool gigabyte_pages);
+  /// Pages with translated code get no write tags from here on. While all is flushed.
+  void follow_code(CodePages& pages, Rendezvous::Member& member) {
+    code_pages_ = &pages;
+    member_ = &member;
+  }
 
   // ---- control registers ----
   /// Takes over the mode; flushes everything when it changed. `cr3` is for the PDPTEs when PAE paging begins.
@@ -66,12 +73,15 @@ class Mmu {
   void flush_page(u64 linear);  // INVLPG: this PCID and global
   void flush_pcid(u16 pcid);    // without global pages
   void flush_page_pcid(u64 linear, u16 pcid);
+  /// The next store into this page of guest memory (null: into any) is a miss.
+  void drop_write_tags(std::byte const* page);
 
   // ---- translation ----
   /// Throws #PF. `linear` is canonical. Fills the TLB.
   Translation translate(u64 linear, Access access, Rights rights);
   /// The host's address for an access that needs nothing but a look into the page tables, with the TLB filled;
-  /// null when there is more to it (a fault, a device, ROM, the end of a page or of the canonical addresses).
+  /// null when there is more to it (a fault, a device, ROM, a store beside code, the end of a page or of the
+  /// canonical addresses).
   /// Raises nothing and changes nothing that a guest sees but accessed and dirty flags; touches general
   /// registers only.
   std::byte* refill(u64 linear, u32 size, Access access, Rights rights) noexcept;
@@ -144,6 +154,13 @@ class Mmu {
   struct Walk {
     Cached result{};
     u32 error_code{};  // of the fault, with its P and RSVD bits alone
+    bool quiet{};      // stores into watched page tables are to be kept for later
+  };
+  /// Page-table entries of a quiet walk that lie beside code. While there are any, nothing else is done
+  /// quietly.
+  struct Unreported {
+    std::array<std::byte*, 4> entries;
+    u32 count{};
   };
 
   // ---- flushes ----
@@ -170,7 +187,9 @@ class Mmu {
   template <typename PageTableEntry>
   bool walk_all(u64 linear, Access access, Rights rights, Walk& walk) noexcept;
   Cached& insert(Cached const& cached, Cached* old) noexcept;
-  void fill(u64 linear, Rights rights, Cached const& cached) noexcept;
+  /// Whether stores may pass unseen now.
+  bool fill(u64 linear, Access access, Rights rights, Cached const& cached) noexcept;
+  void table_changed(std::byte* entry, Walk const& walk) noexcept;
   void note_large_page(u64 linear, u64 size) noexcept;
   [[noreturn]] void page_fault(u64 linear, Access access, Rights rights, u32 code);
 
@@ -186,6 +205,9 @@ class Mmu {
   Rights data_rights_{};
   TlbEntry const* data_entries_{};
   MappingObserver* observer_{};
+  CodePages* code_pages_{};
+  Rendezvous::Member* member_{};
+  Unreported unreported_{};
   std::unique_ptr<std::array<Usage, Windows::count>> usage_;
   std::unique_ptr<std::array<std::array<Cached, ways>, sets>> cached_;
   std::array<u8, sets> next_way_{};

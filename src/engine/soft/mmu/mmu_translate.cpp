@@ -14,6 +14,9 @@ void Mmu::page_fault(u64 linear, Access access, Rights rights, u32 code) {
 }
 
 Mmu::Translation Mmu::translate(u64 linear, Access access, Rights rights) {
+  for (; unreported_.count > 0; --unreported_.count) {
+    code_pages_->stored(unreported_.entries[unreported_.count - 1], sizeof(u64), member_);
+  }
   auto* cached = find_cached(linear);
   if (!usable(cached, access, rights)) {
     auto found = Walk{};
@@ -21,11 +24,13 @@ Mmu::Translation Mmu::translate(u64 linear, Access access, Rights rights) {
     if (cached != nullptr && cached->host != found.result.host) drop_pages(linear, 1);
     cached = &insert(found.result, cached);
   }
-  fill(linear, rights, *cached);
+  auto const unseen = fill(linear, access, rights, *cached);
   auto const reachable =
       cached->host != nullptr && (access != Access::write || (cached->flags() & host_writable));
   auto const offset = linear % page_size;
-  return {.physical = cached->physical() + offset, .host = reachable ? cached->host + offset : nullptr};
+  return {.physical = cached->physical() + offset,
+          .host = reachable ? cached->host + offset : nullptr,
+          .watched = code_pages_ != nullptr && !unseen};
 }
 
 }  // namespace vireo::engine::soft

@@ -54,15 +54,18 @@ Mmu::Cached& Mmu::insert(Cached const& cached, Cached* old) noexcept {
   return slot;
 }
 
-void Mmu::fill(u64 linear, Rights rights, Cached const& cached) noexcept {
-  if (cached.host == nullptr) return;
+bool Mmu::fill(u64 linear, Access access, Rights rights, Cached const& cached) noexcept {
+  if (cached.host == nullptr) return false;
   auto const number = window(rights);
   auto const index = Window::index(linear);
   auto const flags = cached.flags();
   auto const page = linear & page_mask;
   auto const none = Window::no_tag(index);
   auto const executes = permits(flags, Access::execute, rights);
-  auto const stores = (flags & dirty) && (flags & host_writable) && permits(flags, Access::write, rights);
+  auto stores = (flags & dirty) && (flags & host_writable) && permits(flags, Access::write, rights);
+  if (stores && code_pages_ != nullptr) {
+    stores = code_pages_->allow_write_tag(cached.host, access == Access::write);
+  }
   auto& usage = (*usage_)[number];
   auto& entry = windows_[number].tlb[index];
   if (entry.page == 0) usage.used_list[usage.used++] = static_cast<u16>(index);
@@ -79,20 +82,27 @@ void Mmu::fill(u64 linear, Rights rights, Cached const& cached) noexcept {
            .execute = executes ? page : none,
            // SOUND: only ever added to an offset in the page, giving a pointer into the region.
            .page = reinterpret_cast<u64>(cached.host)};
+  return stores;
+}
+
+void Mmu::table_changed(std::byte* entry, Walk const& walk) noexcept {
+  if (code_pages_ == nullptr || !code_pages_->watched(entry, sizeof(u32))) return;
+  if (!walk.quiet) return code_pages_->stored(entry, sizeof(u32), member_);
+  unreported_.entries[unreported_.count++] = entry;
 }
 
 std::byte* Mmu::refill(u64 linear, u32 size, Access access, Rights rights) noexcept {
-  if (!canonical(linear) || linear % page_size + size > page_size) return nullptr;
+  if (!canonical(linear) || linear % page_size + size > page_size || unreported_.count != 0) return nullptr;
   auto* cached = find_cached(linear);
   if (!usable(cached, access, rights)) {
-    auto found = Walk{};
-    if (!walk(linear, access, rights, found)) return nullptr;
+    auto found = Walk{.quiet = true};
+    if (!walk(linear, access, rights, found) || unreported_.count != 0) return nullptr;
     if (cached != nullptr && cached->host != found.result.host) return nullptr;  // the observer must hear of it
     cached = &insert(found.result, cached);
   }
   if (cached->host == nullptr) return nullptr;
-  fill(linear, rights, *cached);
-  if (access == Access::write && !(cached->flags() & host_writable)) return nullptr;
+  auto const stores = fill(linear, access, rights, *cached);
+  if (access == Access::write && !stores) return nullptr;
   return cached->host + linear % page_size;
 }
 
@@ -148,9 +158,11 @@ bool Mmu::walk_from_directory(u64 linear, Access access, Rights rights, Walk& wa
   if (!permits(flags, access, rights)) return false;
   auto const wanted = value | page_accessed | (access == Access::write ? u64{page_dirty} : 0);
   // SOUND: as in walk_all.
-  if (wanted != value && table_writable &&
-      !__atomic_compare_exchange_n(at, &value, wanted, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED)) {
-    return false;
+  if (wanted != value && table_writable) {
+    if (!__atomic_compare_exchange_n(at, &value, wanted, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
+      return false;
+    // SOUND: the entry as bytes.
+    table_changed(reinterpret_cast<std::byte*>(at), walk);
   }
   if (wanted & page_dirty) flags |= dirty;
   if ((value & page_global) && mode_.global_pages) flags |= global;
@@ -211,7 +223,9 @@ bool Mmu::walk_all(u64 linear, Access access, Rights rights, Walk& walk) noexcep
       // SOUND: other vCPUs and DMA may change the entry; it is replaced only if it is still what was walked.
       lost_race = !__atomic_compare_exchange_n(path[i].at, &path[i].value, wanted, false, __ATOMIC_SEQ_CST,
                                                __ATOMIC_RELAXED);
+      if (!lost_race) table_changed(reinterpret_cast<std::byte*>(path[i].at), walk);
     }
+    if (lost_race && unreported_.count != 0) return false;  // quiet, and may not do more so
     if (lost_race) continue;
     if ((last.value & page_dirty) || access == Access::write) flags |= dirty;
     auto const size = format.page_bytes(level);

@@ -33,8 +33,10 @@ struct Block {
   bool valid{true};
   bool grouped{true};  // accesses share checks; false: what such a block falls back to
   std::array<Loan, 8> loans{};
-  u64 chunks{};  // which 64-byte pieces of the page it was made from
 };
+
+/// What is kept of the flags below the context: a byte that is CF, or RFLAGS as PUSHFQ has it.
+enum class Saved : u8 { nothing, carry, all };
 
 /// An instruction at which translated code may stop.
 struct Site {
@@ -44,7 +46,9 @@ struct Site {
   u16 guest_offset{};  // from the block's start
   u16 size{};          // of the access
   bool write{};
-  bool flags_saved{};
+  Saved flags{};
+  bool loans_ended{};  // the registers are all in their own places
+  i32 popped{};        // bytes that the instruction has taken from the stack
 };
 
 /// A direct jump out of a block.
@@ -60,13 +64,21 @@ struct Exit {
 /// Translated code of one guest page, as seen at one linear address (or at any, when relative).
 struct PageCode {
   std::byte* host{};
-  u64 linear{};  // of the page's first byte, when it was translated first
+  std::byte* second_host{};  // for instructions that go on in the next page, which lies there; null for others
+  u64 linear{};              // of the page's first byte, when it was translated first
   u16 mode{};
-  bool relative{};  // may run at another address: Context::delta tells the distance
-  u64 chunks{};
+  bool relative{};                // may run at another address: Context::delta tells the distance
+  u64 chunks{}, second_chunks{};  // 64-byte pieces of the two that stores are watched in
+  u16 crossings{};  // which of the last 15 bytes begin an instruction that goes on in the next page
   std::vector<u32> blocks;
   u32 number{};
   u32 invalidations{};
+
+  static constexpr u16 first_crossing{4096 - 15};
+  bool crosses_at(u16 offset) const {
+    return offset >= first_crossing && (crossings >> (offset - first_crossing) & 1);
+  }
+  void note_crossing(u16 offset) { crossings = static_cast<u16>(crossings | 1u << (offset - first_crossing)); }
 };
 
 }  // namespace vireo::engine::soft::translate

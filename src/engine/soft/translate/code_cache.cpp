@@ -58,11 +58,14 @@ void CodeCache::clear(u32 keep) {
   by_host_.clear();
 }
 
-PageCode& CodeCache::page(std::byte* host, u64 linear, u16 mode, bool relative) {
+PageCode& CodeCache::page(std::byte* host, u64 linear, u16 mode, bool relative, std::byte* second_host) {
   auto const [from, to] = by_host_.equal_range(host);
   for (auto at = from; at != to; ++at) {
     auto& known = *at->second;
-    if (known.mode == mode && known.relative == relative && (relative || known.linear == linear)) return known;
+    if (known.host == host && known.mode == mode && known.relative == relative &&
+        known.second_host == second_host && (relative || known.linear == linear)) {
+      return known;
+    }
   }
   pages_.push_back(std::make_unique<PageCode>());
   auto& page = *pages_.back();
@@ -70,8 +73,10 @@ PageCode& CodeCache::page(std::byte* host, u64 linear, u16 mode, bool relative) 
   page.linear = linear;
   page.mode = mode;
   page.relative = relative;
+  page.second_host = second_host;
   page.number = static_cast<u32>(pages_.size() - 1);
   by_host_.emplace(host, &page);
+  if (second_host != nullptr) by_host_.emplace(second_host, &page);
   return page;
 }
 
@@ -80,6 +85,12 @@ std::vector<PageCode*> CodeCache::pages_at(std::byte* host) {
   auto const [from, to] = by_host_.equal_range(host);
   for (auto at = from; at != to; ++at) found.push_back(at->second);
   return found;
+}
+
+std::vector<PageCode*> CodeCache::all_pages() {
+  auto all = std::vector<PageCode*>{};
+  for (auto const& page : pages_) all.push_back(page.get());
+  return all;
 }
 
 u32 CodeCache::find(PageCode const& page, u16 offset, bool grouped) const {

@@ -36,9 +36,10 @@ class CodeCache {
 
   // ---- pages ----
   /// Code of the page at `host`, for `linear` unless relative. Created when it is new.
-  PageCode& page(std::byte* host, u64 linear, u16 mode, bool relative);
+  PageCode& page(std::byte* host, u64 linear, u16 mode, bool relative, std::byte* second_host = nullptr);
   /// All that is made of the page at `host`.
   std::vector<PageCode*> pages_at(std::byte* host);
+  std::vector<PageCode*> all_pages();
 
   // ---- blocks ----
   static constexpr u32 no_block{~u32{0}};

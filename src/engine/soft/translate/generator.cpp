@@ -51,6 +51,7 @@ void Generator::entries() {
   block().saved_entry = here();
   if (region_.live_flags != 0) {
     flags_in_register_ = false;
+    saved_ = Saved::all;
     restore_flags();
   }
   flags_written();
@@ -132,7 +133,7 @@ void Generator::need_vectors(Item const& item) {
   vectors_ready_ = true;
   lose_flags(item.flags_needed);
   auto& where = cold(Cold::Kind::load_vectors);
-  where.flags_saved = flags_saved_;
+  where.flags = saved_;
   out_.alu_imm(Alu::cmp, Width::d, VIREO_CONTEXT(vectors), 0);
   out_.jcc(Cond::e, where.entry);
   out_.bind(where.back);
@@ -188,7 +189,7 @@ u32 Generator::site(Item const& item, u32 size, bool write) {
                           .guest_offset = item.offset,
                           .size = static_cast<u16>(size),
                           .write = write,
-                          .flags_saved = flags_saved_});
+                          .flags = saved_});
   return static_cast<u32>(cache_.sites.size() - 1);
 }
 
@@ -206,10 +207,10 @@ void Generator::stale_entries() {
 
 void Generator::cold_code() {
   // What is saved below the context must survive a call.
-  auto const call = [&](bool flags_saved, u8 const* target) {
-    if (flags_saved) out_.lea(Width::q, Reg::rsp, in_context(static_cast<std::size_t>(-16)));
+  auto const call = [&](Saved flags, u8 const* target) {
+    if (flags != Saved::nothing) out_.lea(Width::q, Reg::rsp, in_context(static_cast<std::size_t>(-16)));
     out_.call(target);
-    if (flags_saved) out_.lea(Width::q, Reg::rsp, in_context(16));
+    if (flags != Saved::nothing) out_.lea(Width::q, Reg::rsp, in_context(16));
   };
   for (auto i = 0u; i < cold_count_; ++i) {
     auto& each = cold_[i];
@@ -221,7 +222,7 @@ void Generator::cold_code() {
             Alu::xor_, Width::q, scratch,
             Mem{.base = second_scratch, .disp = static_cast<i32>(offsetof(Window, tlb) + tag), .gs = true});
         out_.mov_imm(second_scratch, each.number);
-        call(each.flags_saved, trampolines_.refill);
+        call(each.flags, trampolines_.refill);
         out_.jmp(each.back);
         break;
       }
@@ -232,18 +233,24 @@ void Generator::cold_code() {
               Alu::xor_, Width::q, scratch,
               Mem{.base = second_scratch, .disp = static_cast<i32>(offsetof(Window, tlb) + tag), .gs = true});
           out_.mov_imm(second_scratch, each.number);
-          call(each.flags_saved, trampolines_.refill_group);
+          call(each.flags, trampolines_.refill_group);
           out_.test(Width::q, scratch, scratch);
           out_.jcc(Cond::ne, each.back);
         }
-        finish_leaving({.kind = Cold::Kind::leave, .flags_saved = each.flags_saved, .number = each.fall_back});
+        if (each.flags == Saved::carry)
+          out_.alu_imm(Alu::add, Width::b, in_context(static_cast<std::size_t>(-8)), -1);
+        finish_leaving({.kind = Cold::Kind::leave, .flags = each.flags, .number = each.fall_back});
         break;
       }
       case Cold::Kind::load_vectors:
-        call(each.flags_saved, trampolines_.load_vectors);
+        call(each.flags, trampolines_.load_vectors);
         out_.jmp(each.back);
         break;
       case Cold::Kind::leave: finish_leaving(each); break;
+      case Cold::Kind::refused:
+        out_.mov_imm(second_scratch, each.number);
+        out_.jmp(trampolines_.exit(ExitKind::access));
+        break;
       case Cold::Kind::interrupt:
         out_.mov_imm(second_scratch, each.number);
         out_.jmp(trampolines_.exit(ExitKind::interrupt));

@@ -31,8 +31,9 @@ class Generator {
 
  private:
   struct Cold {
-    enum class Kind : u8 { refill, refill_group, load_vectors, leave, interrupt } kind{};
-    bool flags_saved{}, write{}, backward{};
+    enum class Kind : u8 { refill, refill_group, load_vectors, leave, interrupt, refused } kind{};
+    Saved flags{};
+    bool write{}, backward{};
     bool never_refill{};  // a group whose first access reads and another writes
     u32 fall_back{};      // Exit to code without groups
     u32 number{};         // Site or Exit
@@ -74,7 +75,7 @@ class Generator {
   /// Before something that changes the flags, and after it before something that needs them.
   void lose_flags(u32 needed);
   void restore_flags();
-  void flags_written() { flags_in_register_ = true, flags_saved_ = false; }
+  void flags_written() { flags_in_register_ = true, saved_ = Saved::nothing; }
   void push(Item const& item);
   void pop(Item const& item);
   void leave(Item const& item);
@@ -87,7 +88,7 @@ class Generator {
   void call(Item const& item);
   void indirect(Item const& item);
   void ret(Item const& item);
-  void go_indirect();
+  void go_indirect(Item const& item, i32 popped);
   void interpret(Item const& item);
   void leave_to(i64 target, bool backward);
   u32 new_exit(i64 target, bool flags_saved);
@@ -107,8 +108,8 @@ class Generator {
   PageCode const& page_;
   u32 base_;
   RegisterMap map_{};
-  bool flags_in_register_{true},
-      flags_saved_{};  // where the guest's flags are: RFLAGS, below the context, or both
+  bool flags_in_register_{true};  // the guest's flags are in RFLAGS
+  Saved saved_{};                 // they are below the context
   bool vectors_ready_{};
   Label body_{};
   std::array<Cold, 256> cold_{};

@@ -10,7 +10,11 @@ using x86::OperandKind;
 i64 Generator::target_of(Item const& item) const {
   return block().start + item.offset + item.insn.length + static_cast<i64>(item.insn.immediate);
 }
-bool Generator::in_page(i64 target) const { return target >= 0 && target < 4096; }
+bool Generator::in_page(i64 target) const {
+  if (page_.second_host != nullptr) return false;
+  auto const goes_on = target == block().start + region_.length;
+  return target >= 0 && target < 4096 && !(goes_on && region_.crosses_page);
+}
 
 u32 Generator::new_exit(i64 target, bool flags_saved) {
   auto const slot = in_page(target) ? 0 : slots_.slot_for(page_, target, flags_saved);
@@ -41,7 +45,7 @@ void Generator::branch(Item const& item) {
   if (target == block().start) return out_.jcc(cond, body_);
   auto& leaving = cold(Cold::Kind::leave);
   leaving.backward = target <= block().start + item.offset;
-  leaving.flags_saved = flags_saved_;
+  leaving.flags = saved_;
   leaving.number = new_exit(target, leaving.backward);
   out_.jcc(cond, leaving.entry);
   leaving.patch = here() - 4;
@@ -63,8 +67,8 @@ void Generator::call(Item const& item) {
 }
 
 void Generator::leave_to(i64 target, bool backward) {
-  auto leaving = Cold{.kind = Cold::Kind::leave, .flags_saved = flags_saved_, .backward = backward};
-  if (!flags_in_register_ && !flags_saved_) flags_in_register_ = true;  // nobody needs them
+  auto leaving = Cold{.kind = Cold::Kind::leave, .flags = saved_, .backward = backward};
+  if (!flags_in_register_ && saved_ != Saved::all) flags_in_register_ = true;  // nobody needs them
   leaving.number = new_exit(target, backward || !flags_in_register_);
   finish_leaving(leaving);
 }
@@ -77,7 +81,7 @@ void Generator::finish_leaving(Cold const& leaving) {
   loans_end();
   auto wanted = Label{};
   if (leaving.backward) {
-    if (!leaving.flags_saved) {
+    if (leaving.flags != Saved::all) {
       out_.pushfq();
       out_.lea(Width::q, Reg::rsp, in_context(8));
     }
@@ -117,12 +121,18 @@ void Generator::indirect(Item const& item) {
   } else {
     out_.mov(Width::q, scratch, host(operand.reg));
   }
-  if (calls) {
-    out_.store(Width::q, VIREO_CONTEXT(target), scratch);
-    push_return_address(item);
-    out_.load(Width::q, scratch, VIREO_CONTEXT(target));
-  }
-  go_indirect();
+  if (!calls) return go_indirect(item, 0);
+  out_.store(Width::q, VIREO_CONTEXT(target), scratch);
+  // A target that is no address is refused before anything is pushed.
+  auto& refused = cold(Cold::Kind::refused);
+  refused.number = site(item, 0, false);
+  out_.shift_imm(Shift::sar, Width::q, scratch, 47);
+  out_.alu_imm(Alu::add, Width::q, scratch, 1);
+  out_.alu_imm(Alu::cmp, Width::q, scratch, 1);
+  out_.jcc(Cond::a, refused.entry);
+  push_return_address(item);
+  out_.load(Width::q, scratch, VIREO_CONTEXT(target));
+  go_indirect(item, -8);
 }
 
 void Generator::ret(Item const& item) {
@@ -130,12 +140,16 @@ void Generator::ret(Item const& item) {
   out_.load(Width::q, scratch, reach_at(item, {.base = guest_stack_pointer}, 8, false));
   auto const extra = item.insn.operand_count != 0 ? static_cast<i32>(item.insn.immediate & 0xffff) : 0;
   out_.lea(Width::q, guest_stack_pointer, {.base = guest_stack_pointer, .disp = 8 + extra});
-  go_indirect();
+  go_indirect(item, 8 + extra);
 }
 
 // r10 is the target. The flags are saved: the target's entry compares.
-void Generator::go_indirect() {
+void Generator::go_indirect(Item const& item, i32 popped) {
   loans_end();
+  auto const from = site(item, 0, false);
+  cache_.sites[from].loans_ended = true;
+  cache_.sites[from].popped = popped;
+  out_.store_imm(Width::d, VIREO_CONTEXT(jumped_from), static_cast<i32>(from));
   out_.mov(Width::d, second_scratch, scratch);
   out_.shift_imm(Shift::shl, Width::d, second_scratch, 4);
   out_.alu(Alu::and_, Width::d, second_scratch, VIREO_CONTEXT(jump_mask));

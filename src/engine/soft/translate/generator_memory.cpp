@@ -22,21 +22,37 @@ Mem entry_field(std::size_t offset) {
 // ---- flags ----
 
 void Generator::lose_flags(u32 needed) {
-  if (needed == 0) {
-    flags_saved_ = false;
-  } else if (!flags_saved_) {
-    out_.pushfq();
-    out_.lea(Width::q, Reg::rsp, in_context(8));
-    flags_saved_ = true;
+  auto const wanted = needed == 0 ? Saved::nothing : (needed & ~x86::flag_cf) == 0 ? Saved::carry : Saved::all;
+  if (wanted == Saved::nothing) {
+    saved_ = Saved::nothing;
+  } else if (saved_ < wanted) {
+    if (wanted == Saved::carry) {
+      out_.setcc(Cond::b, in_context(static_cast<std::size_t>(-8)));
+    } else {
+      out_.pushfq();
+      out_.lea(Width::q, Reg::rsp, in_context(8));
+    }
+    saved_ = wanted;
   }
   flags_in_register_ = false;
 }
 
+// POPFQ takes 20 cycles and more.
 void Generator::restore_flags() {
   if (flags_in_register_) return;
-  out_.lea(Width::q, Reg::rsp, in_context(static_cast<std::size_t>(-8)));
-  out_.popfq();
   flags_in_register_ = true;
+  if (saved_ == Saved::carry) {
+    out_.alu_imm(Alu::add, Width::b, in_context(static_cast<std::size_t>(-8)), -1);
+    saved_ = Saved::nothing;
+    return;
+  }
+  out_.mov(Width::q, second_scratch, Reg::rax);
+  u8 const load_ah_al[]{0x8a, 0x64, 0x24, 0xf8, 0x8a, 0x44, 0x24, 0xf9};  // of [rsp - 8], of [rsp - 7]
+  out_.bytes(load_ah_al, sizeof load_ah_al);
+  out_.alu_imm(Alu::and_, Width::b, Reg::rax, 8);
+  out_.alu_imm(Alu::add, Width::b, Reg::rax, 0x78);  // OF when the saved one is set
+  out_.sahf();
+  out_.mov(Width::q, Reg::rax, second_scratch);
 }
 
 // ---- addresses ----
@@ -88,7 +104,7 @@ void Generator::check_tag(bool write, u32 bytes, Label& miss) {
 
 void Generator::check(Item const& item, u32 size, bool write) {
   auto& miss = cold(Cold::Kind::refill);
-  miss.flags_saved = flags_saved_;
+  miss.flags = saved_;
   miss.write = write;
   miss.number = site(item, size, write);
   check_tag(write, size, miss.entry);
@@ -138,11 +154,11 @@ void Generator::check_group(AccessGroup const& group, Item const& item, bool fir
   auto const base = host(group.base);
   out_.lea(Width::q, scratch, {.base = base, .disp = group.low});
   auto& miss = cold(Cold::Kind::refill_group);
-  miss.flags_saved = flags_saved_;
+  miss.flags = saved_;
   miss.write = group.write;
   miss.never_refill = group.write && !first_writes;
   miss.number = site(item, group.bytes, group.write);
-  miss.fall_back = new_exit(block().start + item.offset, !flags_in_register_ && flags_saved_);
+  miss.fall_back = new_exit(block().start + item.offset, !flags_in_register_ && saved_ == Saved::all);
   cache_.exits[miss.fall_back].grouped = false;
   check_tag(group.write, group.bytes, miss.entry);
   out_.bind(miss.back);

@@ -246,10 +246,10 @@ FlagUse flag_use(Item const& item) {
     case shld:
     case shrd: {
       auto const& count = insn.operands[insn.operand_count - 1];
-      if (count.kind == OperandKind::gpr) return {.read = masks.read | touched};
+      if (count.kind == OperandKind::gpr) return {.read = masks.read};  // a count of 0 leaves them
       auto const bits = insn.operands[0].size == 8 ? 0x3fu : 0x1fu;
       auto const by_one = insn.opcode == 0xd0 || insn.opcode == 0xd1;
-      if (!by_one && (insn.immediate & bits) == 0) return {.read = masks.read | touched};
+      if (!by_one && (insn.immediate & bits) == 0) return {.read = masks.read};
       return {.read = masks.read, .replaced = touched};
     }
     case bsf:
@@ -296,20 +296,21 @@ bool enough_registers(u16 used) {
 
 }  // namespace
 
-void analyse(std::span<u8 const> code, CodeMode const& mode, Features const& features, Region& region) {
+void analyse(std::span<u8 const> code, CodeMode const& mode, Features const& features, Region& region,
+             u32 max_items) {
   region.count = 0;
   region.length = 0;
   region.registers = 0;
   region.vectors = region.loops = region.crosses_page = false;
   region.goes_on = true;
   auto branches = 0u;
-  while (region.count < Region::max_items && region.length < code.size() && branches < Region::max_branches) {
+  while (region.count < max_items && region.length < code.size() && branches < Region::max_branches) {
     auto& item = region.items[region.count];
     item = {};
     auto const left = code.subspan(region.length, std::min<std::size_t>(code.size() - region.length, 15));
     auto const status = x86::decode(left, mode.code_size, true, item.insn);
     if (status == x86::DecodeStatus::truncated) {
-      region.crosses_page = region.count == 0;
+      region.crosses_page = true;
       break;
     }
     item.offset = region.length;

@@ -72,7 +72,7 @@ struct Region {
   bool vectors{};
   bool loops{};         // a branch of it goes to its start
   bool goes_on{};       // control falls out of its end
-  bool crosses_page{};  // the first instruction does: count is 0
+  bool crosses_page{};  // the next instruction does
   u32 live_flags{};     // at the start
   static constexpr u32 max_groups{8};
   std::array<AccessGroup, max_groups> groups;
@@ -92,6 +92,7 @@ class Features {
 void find_groups(Region& region);
 
 /// Looks at `code`, which reaches to the end of its page; `offset` is where in the page it begins.
-void analyse(std::span<u8 const> code, CodeMode const& mode, Features const& features, Region& region);
+void analyse(std::span<u8 const> code, CodeMode const& mode, Features const& features, Region& region,
+             u32 max_items = Region::max_items);
 
 }  // namespace vireo::engine::soft::translate

@@ -40,8 +40,8 @@ Access access_of(Item const& item) {
   }
   if (item.memory_operand == 0xff) return {};
   auto const& memory = insn.memory;
-  auto const plain = memory.base != x86::no_register && memory.index == x86::no_register && !memory.rip_relative &&
-                     insn.address_size == 8 && memory.segment < SegmentRegister::fs &&
+  auto const plain = memory.base != x86::no_register && memory.index == x86::no_register &&
+                     !memory.rip_relative && insn.address_size == 8 && memory.segment < SegmentRegister::fs &&
                      memory.displacement >= -4096 && memory.displacement <= 4096;
   if (!plain) return {};
   auto const& operand = insn.operands[item.memory_operand];
@@ -108,7 +108,8 @@ Candidate collect(Region const& region, u8 base) {
       auto const low = offset + access.displacement;
       auto const high = low + access.size;
       auto const current = found.groups - 1;
-      auto const fits = open && std::max(high, found.high[current]) - std::min(low, found.low[current]) <= widest;
+      auto const fits =
+          open && std::max(high, found.high[current]) - std::min(low, found.low[current]) <= widest;
       if (!fits) {
         if (found.groups == found.low.size()) break;
         ++found.groups;
@@ -172,12 +173,13 @@ void find_groups(Region& region) {
     for (auto group = 0u; group < candidate.groups; ++group) {
       if ((candidate.members[group] < 2 && !in_loop) || region.group_count == Region::max_groups) continue;
       numbers[group] = static_cast<u8>(region.group_count);
-      region.groups[region.group_count++] = {.base = candidate.base,
-                                             .place = place,
-                                             .low = candidate.low[group],
-                                             .bytes = static_cast<u32>(candidate.high[group] - candidate.low[group]),
-                                             .write = candidate.write[group],
-                                             .before_loop = in_loop};
+      region.groups[region.group_count++] = {
+          .base = candidate.base,
+          .place = place,
+          .low = candidate.low[group],
+          .bytes = static_cast<u32>(candidate.high[group] - candidate.low[group]),
+          .write = candidate.write[group],
+          .before_loop = in_loop};
       used = true;
     }
     for (auto item = 0u; item < region.count; ++item) {
@@ -187,7 +189,8 @@ void find_groups(Region& region) {
       auto& member = region.items[item];
       member.group = group;
       auto const before = std::span{region.items}.first(item);
-      member.first_of_group = std::ranges::none_of(before, [&](auto const& other) { return other.group == group; });
+      member.first_of_group =
+          std::ranges::none_of(before, [&](auto const& other) { return other.group == group; });
     }
     if (used) free = static_cast<u16>(free & ~(1u << place));
   }

@@ -1,9 +1,11 @@
 #include "engine/soft/translate/translator.h"
 
+#include <fmt/format.h>
 #include <sys/mman.h>
 
 #include <algorithm>
 #include <cstring>
+#include <numeric>
 
 #include "engine/soft/interp/lower.h"
 #include "engine/soft/interp/system/event.h"
@@ -25,6 +27,13 @@ constexpr u64 user_half{u64{1} << 47};
 
 bool needs_care(VcpuState const& state) {
   return (state.rflags & (x86::flag_tf | x86::flag_rf)) || (state.dr7 & 0xff) || state.interrupt_shadow;
+}
+
+/// Nobody wrote between the first look and the watch.
+bool still_there(Region const& region, u8 const* bytes) {
+  return std::ranges::all_of(region.all(), [&](auto const& item) {
+    return std::memcmp(item.insn.bytes.data(), bytes + item.offset, item.insn.length) == 0;
+  });
 }
 
 }  // namespace
@@ -67,6 +76,7 @@ Translator::Translator(Cpu& cpu, std::unique_ptr<CodeCache> cache)
 }
 
 Translator::~Translator() {
+  if (trace() & trace_counters) print_counters();
   leave_host_thread(this);
   cpu_.mmu.set_observer(nullptr);
   cpu_.poll_words = {};
@@ -112,7 +122,7 @@ RunExit Translator::run(Cpu& cpu, u32 max_exits) {
     auto const block = next_ != CodeCache::no_block ? next_ : find_block();
     next_ = CodeCache::no_block;
     if (block == CodeCache::no_block) {
-      ++counters_.interpreted;
+      ++counters_.crossings;
       auto const exit = interpreter_.step(cpu);
       if (exit != RunExit::budget) return exit;
       continue;
@@ -155,6 +165,7 @@ GenericInstruction Translator::lowered(x86::Instruction const& insn) {
 /// As Interpreter::step, for an instruction that is decoded already and needs no care.
 RunExit Translator::execute(GenericInstruction const& what) {
   ++counters_.interpreted;
+  ++counters_.interpreted_by_operation[static_cast<u32>(what.instruction.operation)];
   auto& state = cpu_.state;
   cpu_.code_page_host = nullptr;
   state.rip += what.instruction.length;
@@ -166,6 +177,24 @@ RunExit Translator::execute(GenericInstruction const& what) {
     if (deliver_event(cpu_, exception_event(fault)) != Delivery::delivered) return RunExit::shutdown;
   }
   return RunExit::budget;
+}
+
+void Translator::print_counters() const {
+  auto const& c = counters_;
+  fmt::print(
+      stderr,
+      "translations {} ({} bytes of {}), links {}, slots {}, slot misses {}, jumps {}, polls {}, refills {}\n"
+      "interpreted {}, untranslated {}, slow accesses {}, traps {}, invalidated {}, stale {}, flushes {}\n",
+      c.translations, c.guest_bytes, cache_->used(), c.links, c.slot_fills, c.slot_misses, c.jump_fills,
+      c.polls, c.refills, c.interpreted, c.crossings, c.slow_accesses, c.traps, c.invalidations, c.stale,
+      c.flushes);
+  auto order = std::vector<u32>(x86::operation_count);
+  std::iota(order.begin(), order.end(), 0u);
+  std::ranges::sort(order, std::ranges::greater{}, [&](u32 i) { return c.interpreted_by_operation[i]; });
+  for (auto i = 0u; i < 30 && c.interpreted_by_operation[order[i]] != 0; ++i) {
+    fmt::print(stderr, "  {} {}\n", x86::name(static_cast<x86::Operation>(order[i])),
+               c.interpreted_by_operation[order[i]]);
+  }
 }
 
 // ---- finding and making blocks ----
@@ -185,57 +214,114 @@ u32 Translator::find_block(bool grouped) {
   auto const page_linear = linear & page_mask;
   auto& recent = recent_[(page_linear >> 12) % recent_.size()];
   if (recent.host != host || recent.mode != key || recent.linear != page_linear) {
-    auto& page = cache_->page(host, page_linear, key, relative);
+    auto const base = relative ? page_linear - likely_delta(page_linear) : page_linear;
+    auto& page = cache_->page(host, base, key, relative);
     recent = {.host = host, .linear = page_linear, .mode = key, .page = &page};
   }
   auto const offset = static_cast<u16>(linear & 0xfff);
-  auto const block = cache_->find(*recent.page, offset, grouped);
+  auto& page = *recent.page;
+  auto const block = cache_->find(page, offset, grouped);
   if (block != CodeCache::no_block) return block;
-  return translate(*recent.page, offset, grouped);
+  return page.crosses_at(offset) ? find_crossing(page, linear) : translate(page, offset, grouped);
+}
+
+/// Pages of one program or library should agree about their distance, or direct jumps between them cannot be
+/// linked.
+u64 Translator::likely_delta(u64 page_linear) const {
+  constexpr auto farthest = u64{32};
+  for (auto distance = u64{1}; distance <= farthest; ++distance) {
+    for (auto const neighbour : {page_linear - distance * page_size, page_linear + distance * page_size}) {
+      auto const& recent = recent_[(neighbour >> 12) % recent_.size()];
+      if (recent.page != nullptr && recent.linear == neighbour && recent.page->relative) {
+        return neighbour - recent.page->linear;
+      }
+    }
+  }
+  return 0;
+}
+
+bool Translator::nearly_full() const {
+  return cache_->capacity() - cache_->used() < worst_block ||
+         std::ranges::max(slots_used_) + Region::max_items * 2 > Window::slot_entries;
 }
 
 u32 Translator::translate(PageCode& page, u16 offset, bool grouped) {
-  if (cache_->capacity() - cache_->used() < worst_block) {
+  if (nearly_full()) {
     clear_cache();
     return find_block(grouped);
   }
-  auto const code_mode = mode();
   // SOUND: the page's bytes as u8, up to its end.
   auto const* const bytes = reinterpret_cast<u8 const*>(page.host) + offset;
   auto& region = *region_;
-  auto const available = static_cast<u32>(page_size - offset);
-  analyse({bytes, available}, code_mode, *this, region);
+  auto const code_mode = mode();
+  do {
+    analyse({bytes, page_size - offset}, code_mode, *this, region);
+    note_code(page, page.host, CodePages::chunks_of(offset, std::max<u32>(region.length, 1)));
+  } while (!still_there(region, bytes));
+  if (region.count == 0) {
+    page.note_crossing(offset);
+    return find_crossing(page, cpu_.state.rip);
+  }
   if (grouped) find_groups(region);
-  if (region.crosses_page) return CodeCache::no_block;
-  auto const first_chunk = offset / 64u;
-  auto const last_chunk = std::min((offset + std::max<u32>(region.length, 1) - 1) / 64u, 63u);
-  auto const chunks = (~u64{} >> (63 - (last_chunk - first_chunk))) << first_chunk;
-  note_code(page, chunks);
+  return generate(page, offset, grouped);
+}
 
+/// The one instruction at `linear` that goes on in the next page.
+u32 Translator::find_crossing(PageCode& page, u64 linear) {
+  auto const offset = static_cast<u16>(linear & 0xfff);
+  auto const next = (linear & page_mask) + page_size;
+  auto const rights = cpu_.cpl() == 3 ? Rights::user : Rights::supervisor;
+  auto* const second = cpu_.mmu.refill(next, 1, Access::execute, rights);
+  if (second == nullptr) return CodeCache::no_block;
+  auto& pair = cache_->page(page.host, page.linear, page.mode, page.relative, second);
+  auto const known = cache_->find(pair, offset, true);
+  if (known != CodeCache::no_block) return known;
+  if (nearly_full()) {
+    clear_cache();
+    return find_block();
+  }
+  auto bytes = std::array<u8, 15>{};
+  auto const in_first = page_size - offset;
+  auto& region = *region_;
+  note_code(pair, page.host, CodePages::chunks_of(offset, in_first));
+  note_code(pair, second, 1);
+  std::memcpy(bytes.data(), page.host + offset, in_first);
+  std::memcpy(bytes.data() + in_first, second, bytes.size() - in_first);
+  analyse(bytes, mode(), *this, region, 1);
+  return region.count == 0 ? CodeCache::no_block : generate(pair, offset, true);
+}
+
+/// Host code for region_.
+u32 Translator::generate(PageCode& page, u16 offset, bool grouped) {
   auto const number = static_cast<u32>(cache_->blocks.size());
-  cache_->blocks.push_back(
-      {.page = &page, .start = offset, .length = region.length, .grouped = grouped, .chunks = chunks});
+  cache_->blocks.push_back({.page = &page, .start = offset, .length = region_->length, .grouped = grouped});
   auto out = Emitter{cache_->writable(cache_->used()), cache_->executable(cache_->used()),
                      cache_->capacity() - cache_->used()};
-  auto generator = Generator{out, *cache_, trampolines_, *this, *this, region, code_mode, number};
+  auto generator = Generator{out, *cache_, trampolines_, *this, *this, *region_, mode(), number};
   generator.run();
   cache_->take((cache_->used() + out.size() + 15) & ~15u);
   cache_->insert(number);
   page.blocks.push_back(number);
   ++counters_.translations;
-  counters_.guest_bytes += region.length;
+  counters_.guest_bytes += region_->length;
   return number;
 }
 
 /// From now on stores into these bytes are noticed.
-void Translator::note_code(PageCode& page, u64 chunks) { page.chunks |= chunks; }
+void Translator::note_code(PageCode& page, std::byte* host, u64 chunks) {
+  auto& watched = host == page.host ? page.chunks : page.second_chunks;
+  if ((watched & chunks) == chunks) return;
+  watched |= chunks;
+  cpu_.watch_code(host, chunks);
+}
 
 u32 Translator::slot_for(PageCode const& page, i64 target, bool flags_saved) {
   auto const key = u64{page.number} << 33 ^ static_cast<u64>(target) << 1 ^ (flags_saved ? 1u : 0u);
-  auto const [at, fresh] = slots_.try_emplace(key, static_cast<u32>(slots_.size()));
-  if (at->second < Window::slot_entries) return at->second;
-  slots_full_ = true;
-  return 0;
+  auto& used = slots_used_[page.relative ? 0 : 1];
+  auto const [at, fresh] = slots_.try_emplace(key, used);
+  if (!fresh) return at->second;
+  ++used;
+  return at->second;
 }
 
 bool Translator::offered(x86::Instruction const& insn) const {
@@ -252,7 +338,7 @@ void Translator::clear_cache() {
   cache_->clear(trampolines_.end);
   recent_ = {};
   slots_.clear();
-  slots_full_ = false;
+  slots_used_ = {};
 }
 
 // ---- windows ----

@@ -14,7 +14,8 @@ namespace vireo::engine::soft::translate {
 
 struct Counters {
   u64 translations{}, guest_bytes{}, links{}, slot_fills{}, jump_fills{}, interpreted{}, slow_accesses{},
-      traps{}, invalidations{}, flushes{}, polls{}, refills{};
+      traps{}, invalidations{}, flushes{}, polls{}, refills{}, crossings{}, slot_misses{}, stale{};
+  std::array<u64, x86::operation_count> interpreted_by_operation{};
 };
 
 /// Tier T1: runs guest code of one vCPU as host code, and through an interpreter what it does not translate.
@@ -51,8 +52,13 @@ class Translator final : private Slots, private Features, private Lowering, publ
   CodeMode mode() const;
   u32 find_block(bool grouped = true);
   u32 translate(PageCode& page, u16 offset, bool grouped);
-  void note_code(PageCode& page, u64 chunks);
+  u32 find_crossing(PageCode& page, u64 linear);
+  u32 generate(PageCode& page, u16 offset, bool grouped);
+  u64 likely_delta(u64 page_linear) const;
+  bool nearly_full() const;
+  void note_code(PageCode& page, std::byte* host, u64 chunks);
   void clear_cache();
+  void print_counters() const;
   void clear_window(u8 window);
   void enter(u32 block);
   RunExit step();
@@ -66,6 +72,7 @@ class Translator final : private Slots, private Features, private Lowering, publ
   void link(u32 exit, u32 target);
   void fill_slot(u32 exit, u32 target);
   void fill_jump(u64 linear, u32 target);
+  void note_executed(PageCode const& page, u64 linear);
   void forward_stale(u32 block, u32 target);
   void trap();
   void repair_x87_pointers();
@@ -87,7 +94,7 @@ class Translator final : private Slots, private Features, private Lowering, publ
   Window* window_{};
   u8 window_number_{};
   std::unordered_map<u64, u32> slots_;
-  bool slots_full_{};
+  std::array<u32, 2> slots_used_{};  // user and kernel code, which never share a window
   struct WindowUse {
     std::vector<u32> slots;
     std::vector<u16> jumps;

@@ -9,7 +9,8 @@ namespace vireo::engine::soft::translate {
 
 namespace {
 constexpr u32 jump_index_mask{Window::jump_entries - 1};
-}
+bool is_canonical(u64 linear) { return static_cast<u64>(static_cast<i64>(linear << 16) >> 16) == linear; }
+}  // namespace
 
 RunExit Translator::leave(ExitKind kind) {
   auto const number = context_->site;
@@ -23,6 +24,7 @@ RunExit Translator::leave(ExitKind kind) {
       auto const target = find_block(exit.grouped);
       if (target == CodeCache::no_block || generation != generation_) return RunExit::budget;
       next_ = target;
+      counters_.slot_misses += kind == ExitKind::slot ? 1u : 0u;
       if (kind == ExitKind::link)
         link(number, target);
       else
@@ -39,6 +41,10 @@ RunExit Translator::leave(ExitKind kind) {
       return RunExit::budget;
     case ExitKind::indirect: {
       auto const linear = context_->address;
+      if (!is_canonical(linear)) {
+        settle(context_->jumped_from);
+        return step();
+      }
       take_flags(true);
       cpu_.state.rip = linear;
       if (context_->poll != 0) return RunExit::budget;
@@ -60,6 +66,7 @@ RunExit Translator::leave(ExitKind kind) {
     }
     case ExitKind::trap: trap(); return step();
     case ExitKind::stale: {
+      ++counters_.stale;
       auto const& block = cache_->blocks[number];
       take_flags(context_->address != 0);
       cpu_.state.rip = block.page->linear + (block.page->relative ? context_->delta : 0) + block.start;
@@ -83,8 +90,14 @@ void Translator::settle(u32 number) {
   auto const& site = cache_->sites[number];
   auto const& block = cache_->blocks[site.block];
   auto& state = cpu_.state;
-  take_flags(site.flags_saved);
-  for (auto i = 0u; i < block.loan_count; ++i) {
+  take_flags(site.flags == Saved::all);
+  if (site.flags == Saved::carry) {
+    // SOUND: the byte below the context that SETC wrote.
+    auto const carry = *(reinterpret_cast<u8 const*>(context_) - 8);
+    state.rflags = (state.rflags & ~u64{x86::flag_cf}) | (carry != 0 ? 1 : 0);
+  }
+  state.gpr[x86::rsp] -= static_cast<u64>(i64{site.popped});
+  for (auto i = 0u; i < block.loan_count && !site.loans_ended; ++i) {
     auto const& loan = block.loans[i];
     if (loan.guest != nobody) state.gpr[loan.guest] = state.gpr[loan.place];
     state.gpr[loan.place] = context_->gpr[loan.place];
@@ -116,7 +129,6 @@ void Translator::fill_slot(u32 number, u32 target) {
   auto const& exit = cache_->exits[number];
   auto& page = *cache_->blocks[target].page;
   auto const delta = page_delta(page, cpu_.state.rip);
-  if (slots_full_) return;
   if (page.relative && delta != context_->delta) return;
   auto& from = *cache_->blocks[exit.block].page;
   if (page.relative != from.relative) return;
@@ -125,8 +137,13 @@ void Translator::fill_slot(u32 number, u32 target) {
   // SOUND: an address in executable memory, as a number.
   window_->slots[exit.slot] = reinterpret_cast<u64>(entry_of(target, exit.flags_saved));
   uses_[window_number_].slots.push_back(exit.slot);
-  cpu_.mmu.note_executed(window_number_, cpu_.state.rip);
+  note_executed(page, cpu_.state.rip);
   ++counters_.slot_fills;
+}
+
+void Translator::note_executed(PageCode const& page, u64 linear) {
+  cpu_.mmu.note_executed(window_number_, linear);
+  if (page.second_host != nullptr) cpu_.mmu.note_executed(window_number_, linear + page_size);
 }
 
 void Translator::fill_jump(u64 linear, u32 target) {
@@ -138,17 +155,18 @@ void Translator::fill_jump(u64 linear, u32 target) {
   window_->jumps[index] = {linear,
                            reinterpret_cast<u64>(cache_->executable(cache_->blocks[target].indirect_entry))};
   uses_[window_number_].jumps.push_back(index);
-  cpu_.mmu.note_executed(window_number_, linear);
+  note_executed(page, linear);
   ++counters_.jump_fills;
 }
 
 // ---- code that changed ----
 
 void Translator::drop_code(std::byte* host) {
-  for (auto* const page : cache_->pages_at(host)) {
+  for (auto* const page : host == nullptr ? cache_->all_pages() : cache_->pages_at(host)) {
     for (auto const block : page->blocks) kill(block);
     page->blocks.clear();
-    page->chunks = 0;
+    page->chunks = page->second_chunks = 0;
+    page->crossings = 0;
     ++page->invalidations;
   }
 }

@@ -64,13 +64,22 @@ void repeat(Cpu& cpu, Instruction const& insn, F&& once) {
   cpu.state.rip -= insn.length;
 }
 
+u32 read_port(Cpu& cpu, u16 port, u8 width) {
+  auto const out_of_code = Cpu::OutOfCode{cpu};
+  return cpu.machine().read_port(port, width);
+}
+void write_port(Cpu& cpu, u16 port, u8 width, u32 value) {
+  auto const out_of_code = Cpu::OutOfCode{cpu};
+  cpu.machine().write_port(port, width, value);
+}
+
 }  // namespace
 
 void in(Cpu& cpu, Instruction const& insn, void const*) {
   auto const port = port_of(cpu, insn, insn.operands[1]);
   auto const width = insn.operands[0].size;
   require_port(cpu, port, width);
-  set_accumulator(cpu, width, cpu.machine().read_port(port, width));
+  set_accumulator(cpu, width, read_port(cpu, port, width));
 }
 
 void out(Cpu& cpu, Instruction const& insn, void const*) {
@@ -78,7 +87,7 @@ void out(Cpu& cpu, Instruction const& insn, void const*) {
   auto const width = insn.operands[1].size;
   require_port(cpu, port, width);
   auto const value = cpu.gpr<u32>(rax);
-  cpu.machine().write_port(port, width, width == 4 ? value : value & ((1u << width * 8) - 1));
+  write_port(cpu, port, width, width == 4 ? value : value & ((1u << width * 8) - 1));
 }
 
 void ins(Cpu& cpu, Instruction const& insn, void const*) {
@@ -88,7 +97,7 @@ void ins(Cpu& cpu, Instruction const& insn, void const*) {
   repeat(cpu, insn, [&] {
     auto const offset = cpu.state.gpr[rdi] & address_mask(insn);
     cpu.probe_write(SegmentRegister::es, offset, width);
-    auto const value = cpu.machine().read_port(port, width);
+    auto const value = read_port(cpu, port, width);
     cpu.write_bytes(SegmentRegister::es, offset, &value, width);
     advance(cpu, insn, rdi, width);
   });
@@ -101,7 +110,7 @@ void outs(Cpu& cpu, Instruction const& insn, void const*) {
   repeat(cpu, insn, [&] {
     auto value = u32{0};
     cpu.read_bytes(insn.memory.segment, cpu.state.gpr[rsi] & address_mask(insn), &value, width);
-    cpu.machine().write_port(port, width, value);
+    write_port(cpu, port, width, value);
     advance(cpu, insn, rsi, width);
   });
 }

@@ -32,6 +32,7 @@ class AsmGuest : public testing::TestWithParam<std::tuple<Tier, std::string>> {}
 
 TEST_P(AsmGuest, MeetsItsExpectations) {
   auto const& [tier, name] = GetParam();
+  if (std::ranges::find(tier.awaited, name) != tier.awaited.end()) GTEST_SKIP() << "not yet";
   auto machine = TestMachine{};
   auto const model = x86::CpuidModel::create("x86-64-v3", 1).value();
   auto cpu = Cpu{VcpuId{0}, machine, model};

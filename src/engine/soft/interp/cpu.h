@@ -70,6 +70,21 @@ class Cpu {
   void set_cr3(u64 value);
   /// SWAPGS, WRFSBASE, MSRs: changes a segment's base alone; no update_mode() needed.
   void set_segment_base(x86::SegmentRegister segment, u64 base);
+  /// The same after FS and GS bases in `state` were changed from outside, in 64-bit code.
+  void take_bases_over() {
+    if (!code64()) return;
+    base_[static_cast<u8>(x86::SegmentRegister::fs)] = state.seg(x86::SegmentRegister::fs).base;
+    base_[static_cast<u8>(x86::SegmentRegister::gs)] = state.seg(x86::SegmentRegister::gs).base;
+  }
+  /// SYSCALL and SYSRET between 64-bit code of both privileges: what of the derived state changes. CS, SS and
+  /// RFLAGS stand already, and no alignment check is on.
+  void change_privilege64(u8 cpl) {
+    cpl_ = cpl;
+    auto const smap = (state.cr4 & x86::cr4_smap) != 0;
+    auto const allowed = (state.rflags & x86::flag_ac) != 0;
+    rights_ = cpl == 3 ? Rights::user : smap && allowed ? Rights::supervisor_ac : Rights::supervisor;
+    mmu.set_data_rights(rights_);
+  }
   /// STAC, CLAC, POPF: RFLAGS.AC changed and nothing else of the list above; cheaper than update_mode().
   void update_rights();
   x86::CodeSize code_size() const { return code_size_; }

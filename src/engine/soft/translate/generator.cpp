@@ -77,6 +77,8 @@ void Generator::item(Item const& item) {
     case Kind::indirect_call: return indirect(item);
     case Kind::ret: return ret(item);
     case Kind::interpret: return interpret(item);
+    case Kind::system: return system(item);
+    case Kind::system_call: return change_privilege(item);
   }
 }
 

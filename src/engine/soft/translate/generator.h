@@ -90,6 +90,14 @@ class Generator {
   void ret(Item const& item);
   void go_indirect(Item const& item, i32 popped);
   void interpret(Item const& item);
+
+  // ---- generator_system.cpp ----
+  void system(Item const& item);
+  void swapgs();
+  void sti(Item const& item);
+  void push_flags(Item const& item);
+  void time_stamp(Item const& item);
+  void change_privilege(Item const& item);
   void leave_to(i64 target, bool backward);
   u32 new_exit(i64 target, bool flags_saved);
   bool in_page(i64 target) const;

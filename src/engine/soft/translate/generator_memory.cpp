@@ -140,7 +140,7 @@ Mem Generator::reach_in_group(Item const& item, i32 displacement) {
     auto const explicit_operand = item.memory_operand != 0xff;
     auto const writes = explicit_operand ? item.insn.operands[item.memory_operand].written
                                          : item.kind == Kind::push || item.kind == Kind::call ||
-                                               item.kind == Kind::indirect_call;
+                                               item.kind == Kind::system || item.kind == Kind::indirect_call;
     check_group(group, item, writes);
   }
   return {.base = host(group.base),

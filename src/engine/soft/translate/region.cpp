@@ -48,6 +48,9 @@ u16 implied_registers(Operation operation) {
     case call_near:
     case ret_near: return bit(x86::rsp);
     case leave: return bit(x86::rsp) | bit(x86::rbp);
+    case pushf: return bit(x86::rsp);
+    case rdtsc: return bit(x86::rax) | bit(x86::rdx);
+    case rdtscp: return bit(x86::rax) | bit(x86::rdx) | bit(x86::rcx);
     default: return 0;
   }
 }
@@ -180,10 +183,30 @@ Kind classify_integer(Item& item) {
   }
 }
 
+/// System instructions that are quick enough without the interpreter.
+Kind classify_system(Item const& item, CodeMode const& mode) {
+  using enum Operation;
+  if (!mode.code64()) return Kind::interpret;
+  auto const& insn = item.insn;
+  switch (insn.operation) {
+    case cli:
+    case sti:
+    case swapgs: return mode.supervisor ? Kind::system : Kind::interpret;
+    case rdtsc:
+    case rdtscp: return mode.tsc || mode.supervisor ? Kind::system : Kind::interpret;
+    case pushf: return insn.stack_size == 8 ? Kind::system : Kind::interpret;
+    case mov_from_segment: return insn.operands[0].kind == OperandKind::gpr ? Kind::system : Kind::interpret;
+    case syscall: return Kind::system_call;
+    case sysret: return mode.supervisor && insn.operand_size == 8 ? Kind::system_call : Kind::interpret;
+    default: return Kind::interpret;
+  }
+}
+
 Kind classify(Item& item, CodeMode const& mode, Features const& features) {
   auto const& insn = item.insn;
   auto const& row = x86::row_of(insn);
   if (is_prefetch(insn.operation)) return Kind::nothing;
+  if (auto const kind = classify_system(item, mode); kind != Kind::interpret) return kind;
   if (row.family != x86::Family::integer && row.family != x86::Family::vector) return Kind::interpret;
   if (left_to_interpreter(insn.operation) || !features.offered(insn)) return Kind::interpret;
   if (row.has(x86::Attribute::privileged) || row.has(x86::Attribute::io_privileged)) return Kind::interpret;
@@ -231,6 +254,7 @@ FlagUse flag_use(Item const& item) {
     case Kind::push:
     case Kind::pop:
     case Kind::leave: return {};
+    case Kind::system: return {.read = item.insn.operation == Operation::pushf ? x86::arithmetic_flags : 0};
     default: return {.read = x86::arithmetic_flags};
   }
   auto const& masks = x86::row_of(insn).flags;
@@ -280,6 +304,7 @@ bool ends_region(Kind kind) {
     case Kind::indirect_jump:
     case Kind::indirect_call:
     case Kind::ret:
+    case Kind::system_call:
     case Kind::interpret: return true;
     default: return false;
   }
@@ -334,6 +359,11 @@ void analyse(std::span<u8 const> code, CodeMode const& mode, Features const& fea
       region.goes_on = false;
       break;
     }
+  }
+  // The instruction behind STI must run before anybody looks for interrupts.
+  if (region.count != 0 && region.goes_on && region.items[region.count - 1].insn.operation == Operation::sti) {
+    region.items[region.count - 1].kind = Kind::interpret;
+    region.goes_on = false;
   }
   find_flag_needs(region);
   region.group_count = 0;

@@ -21,15 +21,20 @@ enum class Kind : u8 {
   indirect_jump,
   indirect_call,
   ret,
-  interpret,  // the interpreter's; ends the region
+  system,       // SWAPGS, CLI, STI, PUSHF, RDTSC, MOV from a segment register
+  system_call,  // SYSCALL, SYSRET
+  interpret,    // the interpreter's; ends the region
 };
 
 /// What decides how code is translated beside its bytes; part of a block's key.
 struct CodeMode {
   x86::CodeSize code_size{};
   bool sse{}, avx{}, x87{};  // allowed by CR0, CR4 and XCR0
+  bool supervisor{}, tsc{};  // CPL 0; CR4.TSD is clear
+  static constexpr u16 supervisor_key{32};
   u16 key() const {
-    return static_cast<u16>(static_cast<u16>(code_size) | (sse ? 4 : 0) | (avx ? 8 : 0) | (x87 ? 16 : 0));
+    return static_cast<u16>(static_cast<u16>(code_size) | (sse ? 4 : 0) | (avx ? 8 : 0) | (x87 ? 16 : 0) |
+                            (supervisor ? supervisor_key : 0) | (tsc ? 64 : 0));
   }
   bool code64() const { return code_size == x86::CodeSize::bits64; }
 };

@@ -32,6 +32,9 @@ Access access_of(Item const& item) {
       if (insn.operands[0].kind == OperandKind::memory) return {};
       return {x86::rsp, -8, 8, true};
     case Kind::call: return {x86::rsp, -8, 8, true};
+    case Kind::system:
+      if (insn.operation == Operation::pushf) return {x86::rsp, -8, 8, true};
+      return {};
     case Kind::pop:
     case Kind::ret: return {x86::rsp, 0, 8, false};
     case Kind::leave: return {x86::rbp, 0, 8, false};
@@ -58,6 +61,7 @@ Change change_of(Item const& item, u8 reg) {
   auto const& insn = item.insn;
   auto const stack = reg == x86::rsp;
   switch (item.kind) {
+    case Kind::system: return {stack && insn.operation == Operation::pushf, -8};
     case Kind::push:
     case Kind::call:
     case Kind::indirect_call: return {stack, -8};

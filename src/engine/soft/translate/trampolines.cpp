@@ -125,6 +125,32 @@ class Writer {
     for (auto i = clobbered.size(); i-- > 0;) out_.pop(clobbered[i]);
   }
 
+  void change_privilege(PrivilegeFunction function, u8 const* otherwise) {
+    static_assert(clobbered.size() % 2 == 1);  // the stack is a multiple of 16 at the call
+    out_.lea(Width::q, Reg::rsp, in_context(static_cast<std::size_t>(-16)));
+    for (auto const reg : clobbered) out_.push(reg);
+    out_.push(second_scratch);
+    out_.lea(Width::q, Reg::rsi, {.base = Reg::rsp, .disp = 8});
+    out_.mov(Width::d, Reg::rdx, second_scratch);
+    out_.lea(Width::q, Reg::rdi, {.base = Reg::rsp, .disp = 16 + static_cast<i32>(clobbered.size() + 1) * 8});
+    // SOUND: a function's address, as a number in code.
+    out_.mov_imm(Reg::rax, reinterpret_cast<u64>(function));
+    out_.call(Reg::rax);
+    out_.mov(Width::q, scratch, Reg::rax);
+    out_.pop(second_scratch);
+    for (auto i = clobbered.size(); i-- > 0;) out_.pop(clobbered[i]);
+    out_.lea(Width::q, Reg::rsp, in_context(16));
+    auto refused = Label{};
+    out_.test(Width::q, scratch, scratch);
+    out_.jcc(Cond::e, refused);
+    out_.store(Width::q, VIREO_CONTEXT(target), scratch);
+    out_.load(Width::q, scratch, VIREO_CONTEXT(address));
+    out_.load(Width::d, second_scratch, VIREO_CONTEXT(site));
+    out_.jmp(VIREO_CONTEXT(target));
+    out_.bind(refused);
+    out_.jmp(otherwise);
+  }
+
   void load_vectors() {
     out_.push(Reg::rax);
     out_.push(Reg::rdx);
@@ -163,9 +189,9 @@ class Writer {
 
 }  // namespace
 
-Trampolines write_trampolines(CodeCache& cache, RefillFunction refill, bool avx) {
+Trampolines write_trampolines(CodeCache& cache, SlowPaths const& slow_paths, bool avx) {
   auto out = Emitter{cache.writable(0), cache.executable(0), room};
-  auto writer = Writer{out, refill, avx};
+  auto writer = Writer{out, slow_paths.refill, avx};
   auto result = Trampolines{};
   // SOUND: the code written next has this signature.
   result.enter = reinterpret_cast<u32 (*)(Context*)>(reinterpret_cast<u64>(out.here()));
@@ -185,6 +211,12 @@ Trampolines write_trampolines(CodeCache& cache, RefillFunction refill, bool avx)
   out.align(32);
   result.refill_group = out.here();
   writer.refill_group();
+  out.align(32);
+  result.system_call = out.here();
+  writer.change_privilege(slow_paths.system_call, result.exit(ExitKind::interpret));
+  out.align(32);
+  result.system_return = out.here();
+  writer.change_privilege(slow_paths.system_return, result.exit(ExitKind::interpret));
   out.align(32);
   result.load_vectors = out.here();
   writer.load_vectors();

@@ -16,6 +16,9 @@ struct Trampolines {
   /// Called with r10 = linear address, r11 = site: r10 becomes the host's address, or the access exit is taken.
   u8 const* refill{};
   u8 const* refill_group{};  // the same, but r10 becomes 0
+  /// Jumped to with r11 = site and the flags saved: SYSCALL, SYSRET.
+  u8 const* system_call{};
+  u8 const* system_return{};
   u8 const* load_vectors{};  // called
   u32 end{};
 
@@ -24,7 +27,15 @@ struct Trampolines {
 
 /// `refill(context, linear address, site)`: the host's address or 0. It must not touch vector registers.
 using RefillFunction = u64 (*)(Context*, u64, u32);
+/// `change_privilege(context, registers, site)`: where to go on, 0 when the interpreter must take it.
+/// `registers` are rax, rcx, rdx, rsi, rdi, r8, rsp of the guest from the last to the first. It must not touch
+/// vector registers.
+using PrivilegeFunction = u64 (*)(Context*, u64*, u32);
+struct SlowPaths {
+  RefillFunction refill;
+  PrivilegeFunction system_call, system_return;
+};
 
-Trampolines write_trampolines(CodeCache& cache, RefillFunction refill, bool avx);
+Trampolines write_trampolines(CodeCache& cache, SlowPaths const& slow_paths, bool avx);
 
 }  // namespace vireo::engine::soft::translate

@@ -65,7 +65,7 @@ Translator::Translator(Cpu& cpu, std::unique_ptr<CodeCache> cache)
       cache_{std::move(cache)},
       stack_{std::make_unique<Stack>()},
       context_{stack_->context},
-      trampolines_{write_trampolines(*cache_, refill, host_has_avx())},
+      trampolines_{write_trampolines(*cache_, {refill, system_call, system_return}, host_has_avx())},
       region_{std::make_unique<Region>()} {
   context_->guest = cpu_.state.gpr.data();
   context_->extended = &cpu_.state.extended;
@@ -99,7 +99,12 @@ CodeMode Translator::mode() const {
   auto const sse = usable && (state.cr4 & x86::cr4_osfxsr);
   auto const avx = sse && (state.cr4 & x86::cr4_osxsave) &&
                    (state.xcr0 & vector::xcr0_avx) == vector::xcr0_avx && host_has_avx();
-  return {.code_size = cpu_.code_size(), .sse = sse, .avx = avx, .x87 = usable && masked};
+  return {.code_size = cpu_.code_size(),
+          .sse = sse,
+          .avx = avx,
+          .x87 = usable && masked,
+          .supervisor = cpu_.cpl() == 0,
+          .tsc = !(state.cr4 & x86::cr4_tsd)};
 }
 
 RunExit Translator::run(Cpu& cpu, u32 max_exits) {
@@ -128,6 +133,8 @@ RunExit Translator::run(Cpu& cpu, u32 max_exits) {
       continue;
     }
     enter(block);
+    if (arrived_) fill_jump(cpu.state.rip, block);
+    arrived_ = false;
     auto const exit = leave(static_cast<ExitKind>(trampolines_.enter(context_)));
     if (exit != RunExit::budget) return exit;
   }
@@ -144,6 +151,10 @@ void Translator::enter(u32 block) {
   uses_[window].mode = of.page->mode;
   set_window_base(window_);
   if (of.page->relative) context_->delta = page_delta(*of.page, state.rip);
+  context_->tsc_offset = cpu_.machine_tsc_offset + state.tsc_offset;
+  context_->interrupt_waits =
+      !(state.rflags & x86::flag_if) && cpu_.apic != nullptr && cpu_.apic->interrupt_pending() ? 1 : 0;
+  mode_ = of.page->mode;
   context_->fs_base = state.seg(x86::SegmentRegister::fs).base;
   context_->gs_base = state.seg(x86::SegmentRegister::gs).base;
   context_->entry_flags = (state.rflags & 0xff) << 8 | (state.rflags & x86::flag_of ? 1 : 0);

@@ -47,6 +47,9 @@ class Translator final : private Slots, private Features, private Lowering, publ
   GenericInstruction lowered(x86::Instruction const& insn) override;
   void mappings_changed(u8 window) noexcept override;
   static u64 refill(Context* context, u64 linear, u32 site);
+  static u64 system_call(Context* context, u64* registers, u32 site);
+  static u64 system_return(Context* context, u64* registers, u32 site);
+  u64 go_to(u64 linear, Rights rights);
 
   bool translatable() const;
   CodeMode mode() const;
@@ -90,16 +93,19 @@ class Translator final : private Slots, private Features, private Lowering, publ
   std::unique_ptr<Region> region_;
   Counters counters_;
   u32 next_{CodeCache::no_block};  // where to go on, when that is known
+  bool arrived_{};                 // by SYSCALL or SYSRET: the next time without leaving
   u64 generation_{};               // of the cache: changes when everything is forgotten
   Window* window_{};
+  u16 mode_{};  // key of the code that runs
   u8 window_number_{};
   std::unordered_map<u64, u32> slots_;
   std::array<u32, 2> slots_used_{};  // user and kernel code, which never share a window
+  static constexpr u16 unknown_mode{0xffff};
   struct WindowUse {
     std::vector<u32> slots;
     std::vector<u16> jumps;
     std::unordered_map<PageCode const*, u64> deltas;
-    u16 mode{};  // of all code that the window's tables lead to
+    u16 mode{unknown_mode};  // of all code that the window's tables lead to
     bool ready{};
   };
   std::array<WindowUse, 10> uses_;

@@ -14,6 +14,7 @@ bool is_canonical(u64 linear) { return static_cast<u64>(static_cast<i64>(linear 
 
 RunExit Translator::leave(ExitKind kind) {
   auto const number = context_->site;
+  cpu_.take_bases_over();
   repair_x87_pointers();
   switch (kind) {
     case ExitKind::link:
@@ -62,6 +63,8 @@ RunExit Translator::leave(ExitKind kind) {
     case ExitKind::interpret: {
       settle(number);
       auto const& instruction = cache_->interpreted[cache_->sites[number].interpreted];
+      auto const operation = instruction.instruction.operation;
+      arrived_ = operation == x86::Operation::syscall || operation == x86::Operation::sysret;
       return instruction.lowered.handler != nullptr ? execute(instruction) : step();
     }
     case ExitKind::trap: trap(); return step();
@@ -203,15 +206,6 @@ void Translator::forward_stale(u32 number, u32 target) {
 }
 
 // ---- slow paths and traps ----
-
-u64 Translator::refill(Context* context, u64 linear, u32 number) {
-  auto& self = *context->translator;
-  auto const& site = self.cache_->sites[number];
-  ++self.counters_.refills;
-  // SOUND: an address in guest memory, as a number.
-  return reinterpret_cast<u64>(
-      self.cpu_.mmu.refill(linear, site.size, site.write ? Access::write : Access::read, self.cpu_.rights()));
-}
 
 void Translator::trap() {
   ++counters_.traps;

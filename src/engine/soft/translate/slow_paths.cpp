@@ -1,0 +1,102 @@
+#include "engine/soft/translate/host.h"
+#include "engine/soft/translate/translator.h"
+
+// What translated code calls: TLB misses, SYSCALL, SYSRET. Compiled without vector registers: the guest's are live.
+namespace vireo::engine::soft::translate {
+
+namespace {
+
+constexpr u16 code64{0xa09b}, data{0xc093}, dpl3{0x60};
+constexpr u32 rcx_place{5};  // in the registers that the trampoline saves, from the last to the first
+constexpr u64 user_end{u64{1} << 47};
+constexpr u64 care_flags{x86::flag_tf | x86::flag_rf};
+constexpr u64 returned_flags{0x3c'7fd7};
+
+void load_flat(Segment& segment, u32 selector, u16 attributes) {
+  segment.base = 0;
+  segment.limit = 0xffff'ffff;
+  segment.selector = static_cast<u16>(selector);
+  segment.attributes = attributes;
+}
+
+}  // namespace
+
+// ---- TLB misses ----
+
+u64 Translator::refill(Context* context, u64 linear, u32 number) {
+  auto& self = *context->translator;
+  auto const& site = self.cache_->sites[number];
+  ++self.counters_.refills;
+  // SOUND: an address in guest memory, as a number.
+  return reinterpret_cast<u64>(
+      self.cpu_.mmu.refill(linear, site.size, site.write ? Access::write : Access::read, self.cpu_.rights()));
+}
+
+// ---- system calls ----
+
+/// Where code at `linear` begins when it is known in the window of these rights; 0 when it is not.
+u64 Translator::go_to(u64 linear, Rights rights) {
+  auto const window = cpu_.mmu.window(rights);
+  auto const& use = uses_[window];
+  auto const mode = static_cast<u16>(rights == Rights::user ? mode_ & ~CodeMode::supervisor_key
+                                                            : mode_ | CodeMode::supervisor_key);
+  if (!use.ready || use.mode != mode || context_->poll != 0) return 0;
+  auto& table = cpu_.mmu.window_at(window);
+  auto const index = linear & (Window::jump_entries - 1);
+  if (table.jumps[index].linear != linear) return 0;
+  mode_ = mode;
+  window_number_ = window;
+  window_ = &table;
+  set_window_base(window_);
+  context_->address = linear;
+  context_->site = static_cast<u32>(index * sizeof(Window::Jump));
+  return table.jumps[index].code;
+}
+
+u64 Translator::system_call(Context* context, u64* registers, u32 number) {
+  auto& self = *context->translator;
+  auto& cpu = self.cpu_;
+  auto& state = cpu.state;
+  auto const kept = state.rflags & ~state.sfmask;
+  if (!(state.efer & x86::efer_sce) || (kept & (care_flags | x86::flag_ac)) || cpu.cpl() != 3) return 0;
+  auto const to = self.go_to(state.lstar, Rights::supervisor);
+  if (to == 0) return 0;
+  auto const& site = self.cache_->sites[number];
+  auto const& block = self.cache_->blocks[site.block];
+  auto const base = block.page->linear + (block.page->relative ? context->delta : 0);
+  // SOUND: PUSHFQ wrote the eight bytes below the context.
+  auto& flags = reinterpret_cast<u64*>(context)[-1];
+  auto const before = (state.rflags & ~u64{x86::arithmetic_flags}) | (flags & x86::arithmetic_flags);
+  registers[rcx_place] = base + block.start + site.guest_offset + 2;
+  context->gpr[x86::r11] = before;
+  state.rflags = (before & ~state.sfmask) | x86::flag_fixed;
+  flags = state.rflags;
+  auto const selector = static_cast<u32>(state.star >> 32) & 0xfffc;
+  load_flat(state.cs(), selector, code64);
+  load_flat(state.ss(), selector + 8, data);
+  cpu.change_privilege64(0);
+  return to;
+}
+
+u64 Translator::system_return(Context* context, u64* registers, u32) {
+  auto& self = *context->translator;
+  auto& cpu = self.cpu_;
+  auto& state = cpu.state;
+  auto const target = registers[rcx_place];
+  auto const wanted = context->gpr[x86::r11];
+  if (!(state.efer & x86::efer_sce) || target >= user_end) return 0;
+  if (wanted & (care_flags | x86::flag_ac)) return 0;
+  if ((wanted & x86::flag_if) && context->interrupt_waits != 0) return 0;
+  auto const to = self.go_to(target, Rights::user);
+  if (to == 0) return 0;
+  state.rflags = (wanted & returned_flags) | x86::flag_fixed;
+  // SOUND: as above.
+  reinterpret_cast<u64*>(context)[-1] = state.rflags;
+  auto const selector = static_cast<u32>(state.star >> 48);
+  load_flat(state.cs(), (selector + 16) | 3, code64 | dpl3);
+  load_flat(state.ss(), (selector + 8) | 3, data | dpl3);
+  cpu.change_privilege64(3);
+  return to;
+}
+
+}  // namespace vireo::engine::soft::translate

@@ -61,21 +61,27 @@ bool CodePages::follow_regions() {
   return true;
 }
 
+// A request may let others' requests in: when one of them has dropped this page, its chunks may be gone again.
+void CodePages::watch(std::byte* page, u64 chunks, Rendezvous::Member* from) {
+  auto const at = find(page);
+  if (at.chunks == nullptr) return;
+  do {
+    mark(at, page - offset_in_page(page), chunks, from);
+  } while ((at.chunks->load(std::memory_order_seq_cst) & chunks) != chunks);
+}
+
 // SOUND: after chunks are set, a TLB takes no new write tag unless somebody clears the chunks; so once all have
 // dropped theirs, tags_held may go, if the page was in nobody's hands from before the chunks were set until
 // then: that is, if neither the count nor the version of clearings has moved. Else it stays, and costs the next
 // watcher a rendezvous in vain.
-void CodePages::watch(std::byte* page, u64 chunks, Rendezvous::Member* from) {
-  auto const at = find(page);
-  if (at.chunks == nullptr) return;
+void CodePages::mark(Page at, std::byte* page, u64 chunks, Rendezvous::Member* from) {
   auto const before = at.tags->load(std::memory_order_seq_cst);
   if ((at.chunks->load(std::memory_order_seq_cst) & chunks) != chunks) {
     at.chunks->fetch_or(chunks, std::memory_order_seq_cst);
   }
   auto after = at.tags->load(std::memory_order_seq_cst);
   if (!(after & tags_held)) return;
-  auto* const start = page - offset_in_page(page);
-  rendezvous_.request(from, {&start, 1}, Rendezvous::Request::drop_write_tags);
+  rendezvous_.request(from, {&page, 1}, Rendezvous::Request::drop_write_tags);
   if (after != (before | tags_held) || (after & clearing_mask) != 0) return;
   at.tags->compare_exchange_strong(after, after & ~tags_held, std::memory_order_seq_cst);
 }

@@ -33,7 +33,8 @@ class CodePages final : public memory::WriteObserver {
 
   // ---- translators ----
   /// Bit i stands for bytes [64 i, 64 i + 64) of the page at this host address. On return each store into them
-  /// is noticed; call it before reading them. The caller is in no code, or may be made to drop any.
+  /// is noticed; call it before reading them. The caller may be made to drop code on the way, of this page,
+  /// too.
   void watch(std::byte* page, u64 chunks, Rendezvous::Member* from);
   /// The chunks that [offset, offset + length) of a page touches.
   static constexpr u64 chunks_of(u64 offset, u64 length) {
@@ -97,6 +98,7 @@ class CodePages final : public memory::WriteObserver {
     return {};
   }
   void forget_regions();
+  void mark(Page at, std::byte* page, u64 chunks, Rendezvous::Member* from);
   static void clear(Page page);
   void look(std::byte const* host, u64 length, Rendezvous::Member* from);
 

@@ -20,11 +20,14 @@ constexpr u64 code{0x5000};
 struct Vcpu final : PageListener {
   Vcpu(TestMachine& machine, CodePages& pages, u32 id = 0)
       : cpu{VcpuId{id}, machine, model}, member{pages.rendezvous(), *this} {
-    cpu.follow_code(pages, member);
+    cpu.follow_code(&pages, &member);
     enter_flat64(cpu, machine, 1 * MiB + id * 64 * KiB);
   }
   void drop_code(std::byte* page) override { dropped.push_back(page); }
-  void drop_write_tags(std::byte* page) override { cpu.mmu.drop_write_tags(page); }
+  void drop_write_tags(std::byte* page) override {
+    cpu.mmu.drop_write_tags(page);
+    if (meanwhile) std::exchange(meanwhile, {})();
+  }
   void wanted() override { cpu.request_attention(attention_code); }
 
   bool has_write_tag(u64 at) const { return in_page(cpu.mmu.entry(cpu.rights(), at).write, at, 1); }
@@ -33,6 +36,7 @@ struct Vcpu final : PageListener {
   Cpu cpu;
   Rendezvous::Member member;
   std::vector<std::byte*> dropped;
+  std::function<void()> meanwhile;  // once, when write tags are dropped
 };
 
 class CodePagesTest : public testing::Test {
@@ -170,6 +174,17 @@ TEST_F(CodePagesTest, OtherVcpusStoresAreNoticedByAll) {
   EXPECT_EQ(other.dropped, std::vector{host(code)});
   vcpu_.member.enter_code();
   EXPECT_EQ(vcpu_.dropped, std::vector{host(code)});
+}
+
+TEST_F(CodePagesTest, PageIsWatchedEvenIfAStoreComesWhileOthersAreAsked) {
+  auto other = Vcpu{machine_, pages_, 1};
+  vcpu_.cpu.write<u64>(ds, code, 1);
+  vcpu_.meanwhile = [&] { other.cpu.write<u64>(ds, code, 2); };
+  watch(code, 64);
+  EXPECT_FALSE(other.dropped.empty());
+  EXPECT_TRUE(pages_.watched(host(code), 8));
+  vcpu_.cpu.write<u64>(ds, code, 3);
+  EXPECT_FALSE(pages_.watched(host(code), 8)) << "it was noticed";
 }
 
 /// One vCPU rewrites a number that others have translated, again and again; each translates with what it has

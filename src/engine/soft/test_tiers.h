@@ -33,18 +33,38 @@ std::unique_ptr<Executor> make_executor() {
   return std::make_unique<ExecutorOf<Tier>>();
 }
 
-class TranslatingExecutor final : public Executor {
+/// The translator with one vCPU's part of what an engine puts around it.
+class TranslatingExecutor final : public Executor, private PageListener {
  public:
+  ~TranslatingExecutor() override {
+    if (cpu_ != nullptr) cpu_->follow_code(nullptr, nullptr);
+  }
   RunExit run(Cpu& cpu, u32 max_blocks) override {
-    if (!translator_) translator_ = std::move(translate::Translator::create(cpu, cache_bytes).value());
-    return translator_->run(cpu, max_blocks);
+    if (!translator_) {
+      cpu_ = &cpu;
+      pages_ = std::make_unique<CodePages>(cpu.machine().memory(), rendezvous_);
+      translator_ = std::move(translate::Translator::create(cpu, cache_bytes).value());
+      cpu.follow_code(pages_.get(), &member_);
+    }
+    member_.enter_code();
+    auto const exit = translator_->run(cpu, max_blocks);
+    member_.leave_code();
+    return exit;
   }
   void forget_all() override {
     if (translator_) translator_->forget_all();
   }
 
  private:
+  void drop_code(std::byte* page) override { translator_->drop_code(page); }
+  void drop_write_tags(std::byte* page) override { cpu_->mmu.drop_write_tags(page); }
+  void wanted() override { cpu_->request_attention(attention_code); }
+
   static constexpr u32 cache_bytes{16 << 20};
+  Cpu* cpu_{};
+  Rendezvous rendezvous_;
+  Rendezvous::Member member_{rendezvous_, *this};
+  std::unique_ptr<CodePages> pages_;
   std::unique_ptr<translate::Translator> translator_;
 };
 
@@ -65,7 +85,7 @@ inline std::vector<Tier> const& tiers() {
       {.name = "translator",
        .make = []() -> std::unique_ptr<Executor> { return std::make_unique<TranslatingExecutor>(); },
        .stale_dead_flags = true,
-       .awaited = {"smc_alias", "smc_jit", "smc_patch_64", "smc_stores"}}};
+       .awaited = {}}};
   return all;
 }
 

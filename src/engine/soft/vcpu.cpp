@@ -39,7 +39,7 @@ Vcpu::Vcpu(VcpuId id, MachineView& machine, x86::CpuidModel const& model, ApicFa
       fabric_{fabric},
       apic_{id, *this, apic_timer_ratio} {
   cpu_.apic = &apic_;
-  cpu_.follow_code(pages, member_);
+  cpu_.follow_code(&pages, &member_);
 }
 
 // ---- from outside ----

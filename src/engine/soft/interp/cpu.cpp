@@ -71,11 +71,10 @@ Cpu::Cpu(VcpuId id, MachineView& machine, x86::CpuidModel const& model)
   update_mode();
 }
 
-void Cpu::follow_code(CodePages& pages, Rendezvous::Member& member) {
-  code_pages_ = &pages;
-  member_ = &member;
+void Cpu::follow_code(CodePages* pages, Rendezvous::Member* member) {
+  code_pages_ = pages;
+  member_ = member;
   mmu.follow_code(pages, member);
-  mmu.flush_all();
 }
 
 void Cpu::update_rights() {

@@ -198,8 +198,8 @@ class Cpu {
     if (apic != nullptr && apic->interrupt_pending()) request_attention(attention_events);
   }
 
-  /// From here on stores into what has been translated are told. Before the vCPU runs.
-  void follow_code(CodePages& pages, Rendezvous::Member& member);
+  /// From here on stores into what has been translated are told. Before the vCPU runs; null ends it.
+  void follow_code(CodePages* pages, Rendezvous::Member* member);
   /// A store into guest memory that no write tag has allowed is done.
   void note_slow_store(std::byte const* host, u64 length) {
     if (code_pages_ != nullptr) code_pages_->stored(host, length, member_);

@@ -40,6 +40,13 @@ Mmu::Mmu(memory::GuestMemory& memory, u8 physical_address_bits, bool gigabyte_pa
   flush_all();
 }
 
+void Mmu::follow_code(CodePages* pages, Rendezvous::Member* member) {
+  code_pages_ = pages;
+  member_ = member;
+  unreported_.count = 0;
+  flush_all();
+}
+
 void Mmu::set_mode(PagingMode const& mode, u64 cr3) {
   if (mode == mode_) return;
   auto const pae_begins = mode.format == PagingMode::Format::pae && mode_.format != PagingMode::Format::pae;

@@ -51,11 +51,8 @@ class Mmu {
   };
 
   Mmu(memory::GuestMemory& memory, u8 physical_address_bits, bool gigabyte_pages);
-  /// Pages with translated code get no write tags from here on. While all is flushed.
-  void follow_code(CodePages& pages, Rendezvous::Member& member) {
-    code_pages_ = &pages;
-    member_ = &member;
-  }
+  /// Pages with translated code get no write tags from here on. Null ends it. Flushes everything.
+  void follow_code(CodePages* pages, Rendezvous::Member* member);
 
   // ---- control registers ----
   /// Takes over the mode; flushes everything when it changed. `cr3` is for the PDPTEs when PAE paging begins.

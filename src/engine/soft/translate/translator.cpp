@@ -294,8 +294,11 @@ u32 Translator::find_crossing(PageCode& page, u64 linear) {
   auto bytes = std::array<u8, 15>{};
   auto const in_first = page_size - offset;
   auto& region = *region_;
-  note_code(pair, page.host, CodePages::chunks_of(offset, in_first));
-  note_code(pair, second, 1);
+  auto const chunks = CodePages::chunks_of(offset, in_first);
+  do {
+    note_code(pair, page.host, chunks);
+    note_code(pair, second, 1);  // may drop what was noted of the first
+  } while ((pair.chunks & chunks) != chunks);
   std::memcpy(bytes.data(), page.host + offset, in_first);
   std::memcpy(bytes.data() + in_first, second, bytes.size() - in_first);
   analyse(bytes, mode(), *this, region, 1);

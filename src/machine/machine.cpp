@@ -16,7 +16,7 @@ Result<std::unique_ptr<Machine>> Machine::create(MachineConfig const& config) {
   TRY_IN("kernel", machine->media_.load(machine->memory_, Gpa{0}));  // before anything runs: does it fit?
   machine->executor_ = TRY(MachineExecutor::create());
   auto model = TRY_IN("cpu", x86::CpuidModel::create(config.cpu, config.cpus));
-  auto const tier = config.engine == "software,translate" ? engine::Tier::translate : engine::Tier::interpret;
+  auto const tier = config.engine == "software,interpret" ? engine::Tier::interpret : engine::Tier::translate;
   machine->engine_ = TRY(engine::create_software_engine(
       {.vcpus = config.cpus, .model = std::move(model), .tier = tier}, *machine));
   machine->devices_ =

@@ -160,7 +160,7 @@ Result<> check_config(MachineConfig const& config) {
     return fail(Errc::invalid,
                 fmt::format("name: '{}' must be 1 to 63 letters, digits, '-', '_' or '.'", config.name));
   }
-  TRY(check_choice("engine", config.engine, {"auto", "software", "software,translate", "kvm"}));
+  TRY(check_choice("engine", config.engine, {"auto", "software", "software,interpret", "kvm"}));
   if (config.engine == "kvm") {
     return fail(Errc::unsupported, "engine: 'kvm' is not built yet; use 'auto' or 'software'");
   }

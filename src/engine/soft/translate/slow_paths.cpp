@@ -1,7 +1,8 @@
 #include "engine/soft/translate/host.h"
 #include "engine/soft/translate/translator.h"
 
-// What translated code calls: TLB misses, SYSCALL, SYSRET. Compiled without vector registers: the guest's are live.
+// What translated code calls: TLB misses, SYSCALL, SYSRET. Compiled without vector registers: the guest's are
+// live.
 namespace vireo::engine::soft::translate {
 
 namespace {

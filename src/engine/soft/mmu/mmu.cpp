@@ -130,7 +130,7 @@ void Mmu::enter(Space& space) {
 // ---- invalidation ----
 
 void Mmu::tell_observer(u8 window) {
-  (*usage_)[window].executed.fill(0);
+  (*usage_)[window].executed = {};
   if (observer_ != nullptr) observer_->mappings_changed(window);
 }
 
@@ -230,7 +230,7 @@ void Mmu::drop_pages(u64 linear, u32 pages) {
       auto const index = Window::index(page);
       auto& entry = windows_[window].tlb[index];
       if (entry.read == page || entry.write == page || entry.execute == page) make_invalid(entry, index);
-      executed |= test_bit(usage.executed, index);
+      executed |= test_bit(usage.executed[page >> 63], index);
     }
     if (executed) tell_observer(window);
   }

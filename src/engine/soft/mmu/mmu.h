@@ -3,8 +3,10 @@
 #include <array>
 #include <cstddef>
 #include <memory>
+#include <optional>
 
 #include "engine/soft/code_pages.h"
+#include "engine/soft/interp/fault.h"
 #include "engine/soft/mmu/window.h"
 #include "memory/guest_memory.h"
 #include "vocab/numbers.h"
@@ -76,6 +78,9 @@ class Mmu {
   // ---- translation ----
   /// Throws #PF. `linear` is canonical. Fills the TLB.
   Translation translate(u64 linear, Access access, Rights rights);
+  /// The page fault that translate() would throw, or nothing: then it may still be that the access needs more than a
+  /// look into the page tables.
+  std::optional<Fault> find_fault(u64 linear, Access access, Rights rights) noexcept;
   /// The host's address for an access that needs nothing but a look into the page tables, with the TLB filled;
   /// null when there is more to it (a fault, a device, ROM, a store beside code, the end of a page or of the
   /// canonical addresses).
@@ -100,7 +105,7 @@ class Mmu {
   void set_observer(MappingObserver* observer) { observer_ = observer; }
   void note_executed(u8 window, u64 linear) {
     auto const index = Window::index(linear);
-    (*usage_)[window].executed[index / 64] |= u64{1} << index % 64;
+    (*usage_)[window].executed[linear >> 63][index / 64] |= u64{1} << index % 64;
   }
 
   u8 physical_address_bits() const { return physical_address_bits_; }
@@ -146,7 +151,9 @@ class Mmu {
     bool executable{}, non_global_executable{};  // such a page was filled
     std::array<u16, Window::tlb_entries> used_list, non_global_list;
     std::array<u64, Window::tlb_entries / 64> on_non_global_list{};
-    std::array<u64, Window::tlb_entries / 64> executed{};  // pages, by number, hashed
+    // Pages, by number, hashed; of the lower and the upper half apart, since kernels flush pages of the one and run in
+    // the other.
+    std::array<std::array<u64, Window::tlb_entries / 64>, 2> executed{};
   };
   struct Walk {
     Cached result{};
@@ -189,6 +196,7 @@ class Mmu {
   void table_changed(std::byte* entry, Walk const& walk) noexcept;
   void note_large_page(u64 linear, u64 size) noexcept;
   [[noreturn]] void page_fault(u64 linear, Access access, Rights rights, u32 code);
+  Fault make_fault(u64 linear, Access access, Rights rights, u32 code) const;
 
   memory::GuestMemory& memory_;
   u8 physical_address_bits_;

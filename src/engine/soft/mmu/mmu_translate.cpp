@@ -4,13 +4,26 @@
 // The half of translation that throws; mmu_walk.cpp is the other.
 namespace vireo::engine::soft {
 
-void Mmu::page_fault(u64 linear, Access access, Rights rights, u32 code) {
-  forget_directories();
-  drop_pages(linear, 1);  // SDM vol. 3, 4.10.4.1: a page fault invalidates what was cached for its address
+Fault Mmu::make_fault(u64 linear, Access access, Rights rights, u32 code) const {
   if (access == Access::write) code |= x86::pf_write;
   if (rights == Rights::user) code |= x86::pf_user;
   if (access == Access::execute && (mode_.no_execute || mode_.smep)) code |= x86::pf_fetch;
-  throw Fault{.vector = x86::Vector::pf, .has_error_code = true, .error_code = code, .address = linear};
+  return {.vector = x86::Vector::pf, .has_error_code = true, .error_code = code, .address = linear};
+}
+
+void Mmu::page_fault(u64 linear, Access access, Rights rights, u32 code) {
+  forget_directories();
+  drop_pages(linear, 1);  // SDM vol. 3, 4.10.4.1: a page fault invalidates what was cached for its address
+  throw make_fault(linear, access, rights, code);
+}
+
+std::optional<Fault> Mmu::find_fault(u64 linear, Access access, Rights rights) noexcept {
+  auto found = Walk{.quiet = true};
+  if (unreported_.count != 0 || usable(find_cached(linear), access, rights)) return {};
+  if (walk(linear, access, rights, found)) return {};
+  forget_directories();
+  drop_pages(linear, 1);
+  return make_fault(linear, access, rights, found.error_code);
 }
 
 Mmu::Translation Mmu::translate(u64 linear, Access access, Rights rights) {

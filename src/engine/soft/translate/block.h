@@ -47,6 +47,7 @@ struct Site {
   u16 size{};          // of the access
   bool write{};
   Saved flags{};
+  bool plain{};        // the access faults for its page alone: no alignment, canonical unless #PF comes first
   bool loans_ended{};  // the registers are all in their own places
   i32 popped{};        // bytes that the instruction has taken from the stack
 };

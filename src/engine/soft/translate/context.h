@@ -37,6 +37,7 @@ struct alignas(256) Context {
   u32 vectors{};     // 1: x87, SSE and AVX state is in the host's registers
   u32 kind{};
   u32 site{};
+  u64 fault_address{};  // of the access that a slow path refused
   u32 jumped_from{};  // Site of the last RET or indirect JMP: its target may be no address at all
   u32 default_mxcsr{0x1f80};
   u64 address{};

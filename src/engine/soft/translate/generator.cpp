@@ -253,6 +253,10 @@ void Generator::cold_code() {
         out_.mov_imm(second_scratch, each.number);
         out_.jmp(trampolines_.exit(ExitKind::access));
         break;
+      case Cold::Kind::interpret:
+        out_.mov_imm(second_scratch, each.number);
+        out_.jmp(trampolines_.exit(ExitKind::interpret));
+        break;
       case Cold::Kind::interrupt:
         out_.mov_imm(second_scratch, each.number);
         out_.jmp(trampolines_.exit(ExitKind::interrupt));

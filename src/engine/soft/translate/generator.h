@@ -31,7 +31,7 @@ class Generator {
 
  private:
   struct Cold {
-    enum class Kind : u8 { refill, refill_group, load_vectors, leave, interrupt, refused } kind{};
+    enum class Kind : u8 { refill, refill_group, load_vectors, leave, interrupt, refused, interpret } kind{};
     Saved flags{};
     bool write{}, backward{};
     bool never_refill{};  // a group whose first access reads and another writes
@@ -90,9 +90,12 @@ class Generator {
   void ret(Item const& item);
   void go_indirect(Item const& item, i32 popped);
   void interpret(Item const& item);
+  u32 interpreted_site(Item const& item);
 
   // ---- generator_system.cpp ----
   void system(Item const& item);
+  void read_control(Item const& item);
+  void set_access(Item const& item);
   void swapgs();
   void sti(Item const& item);
   void push_flags(Item const& item);

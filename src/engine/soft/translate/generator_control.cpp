@@ -158,11 +158,15 @@ void Generator::go_indirect(Item const& item, i32 popped) {
                .gs = true});
 }
 
-void Generator::interpret(Item const& item) {
+u32 Generator::interpreted_site(Item const& item) {
   auto const number = site(item, 0, false);
   cache_.sites[number].interpreted = static_cast<u32>(cache_.interpreted.size());
   cache_.interpreted.push_back(item.decoded ? lowering_.lowered(item.insn) : GenericInstruction{});
-  out_.mov_imm(second_scratch, number);
+  return number;
+}
+
+void Generator::interpret(Item const& item) {
+  out_.mov_imm(second_scratch, interpreted_site(item));
   out_.jmp(trampolines_.exit(ExitKind::interpret));
 }
 

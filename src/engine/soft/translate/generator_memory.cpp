@@ -107,6 +107,7 @@ void Generator::check(Item const& item, u32 size, bool write) {
   miss.flags = saved_;
   miss.write = write;
   miss.number = site(item, size, write);
+  cache_.sites[miss.number].plain = !item.vector && item.insn.operation != x86::Operation::cmpxchg16b;
   check_tag(write, size, miss.entry);
   out_.bind(miss.back);
 }

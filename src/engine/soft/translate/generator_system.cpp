@@ -29,6 +29,15 @@ void Generator::system(Item const& item) {
       out_.load(Width::q, scratch, VIREO_CONTEXT(guest));
       out_.alu_imm(Alu::and_, Width::d, VIREO_STATE(rflags), static_cast<i32>(~u32{x86::flag_if}));
       return;
+    case Operation::cld:
+      lose_flags(item.flags_needed);
+      out_.load(Width::q, scratch, VIREO_CONTEXT(guest));
+      out_.alu_imm(Alu::and_, Width::d, VIREO_STATE(rflags), static_cast<i32>(~u32{x86::flag_df}));
+      return;
+    case Operation::lfence: return out_.bytes(item.insn.bytes.data(), item.insn.length);
+    case Operation::mov_from_control: return read_control(item);
+    case Operation::stac:
+    case Operation::clac: return set_access(item);
     case Operation::sti: return sti(item);
     case Operation::pushf: return push_flags(item);
     case Operation::mov_from_segment: {
@@ -44,6 +53,25 @@ void Generator::system(Item const& item) {
     }
     default: return time_stamp(item);
   }
+}
+
+void Generator::read_control(Item const& item) {
+  constexpr auto registers = std::array{offsetof(VcpuState, cr0), std::size_t{}, offsetof(VcpuState, cr2),
+                                        offsetof(VcpuState, cr3), offsetof(VcpuState, cr4)};
+  out_.load(Width::q, scratch, VIREO_CONTEXT(guest));
+  out_.load(Width::q, host(item.insn.operands[0].reg), in_state(registers[item.insn.operands[1].reg]));
+}
+
+void Generator::set_access(Item const& item) {
+  lose_flags(item.flags_needed);
+  auto& refused = cold(Cold::Kind::interpret);
+  refused.number = interpreted_site(item);
+  out_.mov_imm(second_scratch, refused.number);
+  if (saved_ != Saved::nothing) out_.lea(Width::q, Reg::rsp, in_context(static_cast<std::size_t>(-16)));
+  out_.call(trampolines_.set_access);
+  if (saved_ != Saved::nothing) out_.lea(Width::q, Reg::rsp, in_context(16));
+  out_.test(Width::q, scratch, scratch);
+  out_.jcc(Cond::e, refused.entry);
 }
 
 void Generator::swapgs() {
@@ -105,10 +133,8 @@ void Generator::time_stamp(Item const& item) {
 void Generator::change_privilege(Item const& item) {
   lose_flags(x86::arithmetic_flags);
   loans_end();
-  auto const number = site(item, 0, false);
+  auto const number = interpreted_site(item);
   cache_.sites[number].loans_ended = true;
-  cache_.sites[number].interpreted = static_cast<u32>(cache_.interpreted.size());
-  cache_.interpreted.push_back(lowering_.lowered(item.insn));
   out_.mov_imm(second_scratch, number);
   out_.jmp(item.insn.operation == Operation::syscall ? trampolines_.system_call : trampolines_.system_return);
 }

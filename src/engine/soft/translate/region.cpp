@@ -189,6 +189,11 @@ Kind classify_system(Item const& item, CodeMode const& mode) {
   if (!mode.code64()) return Kind::interpret;
   auto const& insn = item.insn;
   switch (insn.operation) {
+    case lfence:
+    case cld: return Kind::system;
+    case mov_from_control: return mode.supervisor && insn.operands[1].reg <= 4 ? Kind::system : Kind::interpret;
+    case stac:
+    case clac:
     case cli:
     case sti:
     case swapgs: return mode.supervisor ? Kind::system : Kind::interpret;

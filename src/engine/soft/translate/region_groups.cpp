@@ -57,6 +57,8 @@ struct Change {
   i32 by{};
 };
 Change change_of(Item const& item, u8 reg) {
+  auto const rights = item.insn.operation == Operation::stac || item.insn.operation == Operation::clac;
+  if (rights) return {false, 0};  // what was allowed may be no more
   if (!(item.written >> reg & 1)) return {};
   auto const& insn = item.insn;
   auto const stack = reg == x86::rsp;

@@ -28,9 +28,32 @@ u64 Translator::refill(Context* context, u64 linear, u32 number) {
   auto& self = *context->translator;
   auto const& site = self.cache_->sites[number];
   ++self.counters_.refills;
+  context->fault_address = linear;
   // SOUND: an address in guest memory, as a number.
   return reinterpret_cast<u64>(
       self.cpu_.mmu.refill(linear, site.size, site.write ? Access::write : Access::read, self.cpu_.rights()));
+}
+
+/// STAC and CLAC: other rights, another window. 0 when that is not ready.
+u64 Translator::set_access(Context* context, u64, u32 number) {
+  auto& self = *context->translator;
+  auto& state = self.cpu_.state;
+  auto const& what = self.cache_->interpreted[self.cache_->sites[number].interpreted].instruction;
+  auto const allowed = what.operation == x86::Operation::stac;
+  auto const before = state.rflags;
+  state.rflags = allowed ? before | x86::flag_ac : before & ~u64{x86::flag_ac};
+  self.cpu_.change_privilege64(0);
+  auto const window = self.cpu_.mmu.window(self.cpu_.rights());
+  auto const& use = self.uses_[window];
+  if (!use.ready || use.mode != self.mode_) {
+    state.rflags = before;
+    self.cpu_.change_privilege64(0);
+    return 0;
+  }
+  self.window_number_ = window;
+  self.window_ = &self.cpu_.mmu.window_at(window);
+  set_window_base(self.window_);
+  return 1;
 }
 
 // ---- system calls ----

@@ -15,7 +15,7 @@ Mem guest_field(Reg base, u8 reg) { return {.base = base, .disp = reg * 8}; }
 
 class Writer {
  public:
-  Writer(Emitter& out, RefillFunction slow_path, bool avx) : out_{out}, refill_{slow_path}, avx_{avx} {}
+  Writer(Emitter& out, RefillFunction on_miss, bool avx) : out_{out}, refill_{on_miss}, avx_{avx} {}
 
   void enter() {
     for (auto const reg : saved_by_callee) out_.push(reg);
@@ -84,7 +84,7 @@ class Writer {
 
   /// The stack stands 8 below the context, or 24 when flags are saved there.
   void refill(u8 const* access_exit) {
-    call_slow_path();
+    call_slow_path(refill_);
     auto missed = Label{};
     out_.test(Width::q, scratch, scratch);
     out_.jcc(Cond::e, missed);
@@ -95,12 +95,12 @@ class Writer {
     out_.jmp(access_exit);
   }
 
-  void refill_group() {
-    call_slow_path();
+  void slow_path(RefillFunction function) {
+    call_slow_path(function);
     out_.ret();
   }
 
-  void call_slow_path() {
+  void call_slow_path(RefillFunction function) {
     for (auto const reg : clobbered) out_.push(reg);
     out_.push(second_scratch);
     auto const pushed = static_cast<i32>((clobbered.size() + 1) * 8);
@@ -116,7 +116,7 @@ class Writer {
     out_.push(Reg::rcx);
     out_.push(Reg::rcx);
     // SOUND: a function's address, as a number in code.
-    out_.mov_imm(Reg::rax, reinterpret_cast<u64>(refill_));
+    out_.mov_imm(Reg::rax, reinterpret_cast<u64>(function));
     out_.call(Reg::rax);
     out_.pop(Reg::rcx);
     out_.mov(Width::q, Reg::rsp, Reg::rcx);
@@ -210,7 +210,10 @@ Trampolines write_trampolines(CodeCache& cache, SlowPaths const& slow_paths, boo
   writer.refill(result.exit(ExitKind::access));
   out.align(32);
   result.refill_group = out.here();
-  writer.refill_group();
+  writer.slow_path(slow_paths.refill);
+  out.align(32);
+  result.set_access = out.here();
+  writer.slow_path(slow_paths.set_access);
   out.align(32);
   result.system_call = out.here();
   writer.change_privilege(slow_paths.system_call, result.exit(ExitKind::interpret));

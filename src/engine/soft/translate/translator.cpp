@@ -1,6 +1,7 @@
 #include "engine/soft/translate/translator.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <sys/mman.h>
 
 #include <algorithm>
@@ -65,7 +66,7 @@ Translator::Translator(Cpu& cpu, std::unique_ptr<CodeCache> cache)
       cache_{std::move(cache)},
       stack_{std::make_unique<Stack>()},
       context_{stack_->context},
-      trampolines_{write_trampolines(*cache_, {refill, system_call, system_return}, host_has_avx())},
+      trampolines_{write_trampolines(*cache_, {refill, set_access, system_call, system_return}, host_has_avx())},
       region_{std::make_unique<Region>()} {
   context_->guest = cpu_.state.gpr.data();
   context_->extended = &cpu_.state.extended;
@@ -147,8 +148,8 @@ void Translator::enter(u32 block) {
   auto const window = cpu_.mmu.window(cpu_.rights());
   window_number_ = window;
   window_ = &cpu_.mmu.window_at(window);
-  if (!uses_[window].ready || uses_[window].mode != of.page->mode) clear_window(window);
-  uses_[window].mode = of.page->mode;
+  prepare_window(window, of.page->mode);
+  if (window == Windows::supervisor) prepare_window(Windows::supervisor_ac, of.page->mode);
   set_window_base(window_);
   if (of.page->relative) context_->delta = page_delta(*of.page, state.rip);
   context_->tsc_offset = cpu_.machine_tsc_offset + state.tsc_offset;
@@ -160,6 +161,12 @@ void Translator::enter(u32 block) {
   context_->entry_flags = (state.rflags & 0xff) << 8 | (state.rflags & x86::flag_of ? 1 : 0);
   // SOUND: an address in executable memory, as a number.
   context_->target = reinterpret_cast<u64>(cache_->executable(of.entry));
+}
+
+void Translator::prepare_window(u8 window, u16 mode) {
+  auto& use = uses_[window];
+  if (!use.ready || use.mode != mode) clear_window(window);
+  use.mode = mode;
 }
 
 RunExit Translator::step() {
@@ -199,6 +206,7 @@ void Translator::print_counters() const {
       c.translations, c.guest_bytes, cache_->used(), c.links, c.slot_fills, c.slot_misses, c.jump_fills,
       c.polls, c.refills, c.interpreted, c.crossings, c.slow_accesses, c.traps, c.invalidations, c.stale,
       c.flushes);
+  fmt::print(stderr, "windows cleared: {}\n", fmt::join(c.windows_cleared, " "));
   auto order = std::vector<u32>(x86::operation_count);
   std::iota(order.begin(), order.end(), 0u);
   std::ranges::sort(order, std::ranges::greater{}, [&](u32 i) { return c.interpreted_by_operation[i]; });
@@ -358,6 +366,7 @@ void Translator::clear_cache() {
 // ---- windows ----
 
 void Translator::mappings_changed(u8 window) noexcept {
+  ++counters_.windows_cleared[window];
   if (uses_[window].ready) clear_window(window);
   if (window == Windows::supervisor && uses_[Windows::supervisor_ac].ready)
     clear_window(Windows::supervisor_ac);

@@ -15,6 +15,7 @@ namespace vireo::engine::soft::translate {
 struct Counters {
   u64 translations{}, guest_bytes{}, links{}, slot_fills{}, jump_fills{}, interpreted{}, slow_accesses{},
       traps{}, invalidations{}, flushes{}, polls{}, refills{}, crossings{}, slot_misses{}, stale{};
+  std::array<u64, Windows::count> windows_cleared{};
   std::array<u64, x86::operation_count> interpreted_by_operation{};
 };
 
@@ -47,6 +48,7 @@ class Translator final : private Slots, private Features, private Lowering, publ
   GenericInstruction lowered(x86::Instruction const& insn) override;
   void mappings_changed(u8 window) noexcept override;
   static u64 refill(Context* context, u64 linear, u32 site);
+  static u64 set_access(Context* context, u64 unused, u32 site);
   static u64 system_call(Context* context, u64* registers, u32 site);
   static u64 system_return(Context* context, u64* registers, u32 site);
   u64 go_to(u64 linear, Rights rights);
@@ -63,12 +65,14 @@ class Translator final : private Slots, private Features, private Lowering, publ
   void clear_cache();
   void print_counters() const;
   void clear_window(u8 window);
+  void prepare_window(u8 window, u16 mode);
   void enter(u32 block);
   RunExit step();
   RunExit execute(GenericInstruction const& instruction);
 
   // ---- after an exit ----
   RunExit leave(ExitKind kind);
+  RunExit access(Site const& site);
   void take_flags(bool saved);
   void settle(u32 site);
   void settle_exit(Exit const& exit);

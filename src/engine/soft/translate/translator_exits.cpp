@@ -1,5 +1,8 @@
 #include <algorithm>
 
+#include "engine/soft/interp/system/event.h"
+#include "engine/soft/interp/trace.h"
+
 #include "engine/soft/translate/host.h"
 #include "engine/soft/translate/translator.h"
 #include "observe/log.h"
@@ -59,7 +62,7 @@ RunExit Translator::leave(ExitKind kind) {
     case ExitKind::access:
       ++counters_.slow_accesses;
       settle(number);
-      return step();
+      return access(cache_->sites[number]);
     case ExitKind::interpret: {
       settle(number);
       auto const& instruction = cache_->interpreted[cache_->sites[number].interpreted];
@@ -80,6 +83,17 @@ RunExit Translator::leave(ExitKind kind) {
     }
   }
   return RunExit::budget;
+}
+
+/// A page fault is delivered at once: throwing and catching it costs microseconds.
+RunExit Translator::access(Site const& site) {
+  if (!site.plain) return step();
+  auto const fault =
+      cpu_.mmu.find_fault(context_->fault_address, site.write ? Access::write : Access::read, cpu_.rights());
+  if (!fault) return step();
+  if (trace() & trace_exceptions) trace_exception(cpu_, *fault);
+  auto const delivery = deliver_event(cpu_, exception_event(*fault));
+  return delivery == Delivery::delivered ? RunExit::budget : RunExit::shutdown;
 }
 
 void Translator::take_flags(bool saved) {

@@ -38,8 +38,8 @@ template <typename T>
 template <typename T>
 [[gnu::always_inline]] inline void Cpu::write_at(u64 address, T value, Origin from) {
   static_assert(std::is_trivially_copyable_v<T> && sizeof(T) <= 64);
-  auto const& entry = mmu.entry(from.rights, address);
-  if (in_page(entry.write, address, sizeof(T))) [[likely]] {
+  auto const& entry = mmu.write_entry(from.rights, address);
+  if (in_page(entry.tag, address, sizeof(T))) [[likely]] {
     // SOUND: as in read_at, and the page is RAM that these rights may write.
     auto* const host = reinterpret_cast<std::byte*>(entry.page + address % page_size);
     note_store(host);
@@ -100,8 +100,8 @@ template <typename T>
   static_assert(std::is_trivially_copyable_v<T> && sizeof(T) <= 64);
   if (unchecked(segment, unchecked_writes_)) [[likely]] {
     auto const address = base_[static_cast<u8>(segment)] + offset;
-    auto const& entry = mmu.data_entry(address);
-    if (in_page(entry.write, address, sizeof(T))) [[likely]] {
+    auto const& entry = mmu.data_write_entry(address);
+    if (in_page(entry.tag, address, sizeof(T))) [[likely]] {
       // SOUND: as in write_at.
       auto* const host = reinterpret_cast<std::byte*>(entry.page + address % page_size);
       note_store(host);
@@ -152,8 +152,8 @@ template <typename T, typename F>
 [[gnu::always_inline]] inline T Cpu::modify(x86::SegmentRegister segment, u64 offset, bool locked, F&& f) {
   if (unchecked(segment, unchecked_writes_)) [[likely]] {
     auto const address = base_[static_cast<u8>(segment)] + offset;
-    auto const& entry = mmu.data_entry(address);
-    if (in_page(entry.write, address, sizeof(T))) [[likely]] {
+    auto const& entry = mmu.data_write_entry(address);
+    if (in_page(entry.tag, address, sizeof(T))) [[likely]] {
       // SOUND: as in write_at.
       auto* const host = reinterpret_cast<std::byte*>(entry.page + address % page_size);
       note_store(host);
@@ -216,8 +216,8 @@ template <typename T, typename F>
   if (!unchecked(segment, unchecked_writes_)) [[unlikely]]
     return nullptr;
   auto const address = base_[static_cast<u8>(segment)] + offset;
-  auto const& entry = mmu.data_entry(address);
-  if (!in_page(entry.write, address, length)) [[unlikely]]
+  auto const& entry = mmu.data_write_entry(address);
+  if (!in_page(entry.tag, address, length)) [[unlikely]]
     return nullptr;
   // SOUND: as in write_at; addresses are compared only.
   auto const host = entry.page + address % page_size;
@@ -245,8 +245,8 @@ inline void Cpu::write_bytes(x86::SegmentRegister segment, u64 offset, void cons
   auto const address = unchecked(segment, unchecked_writes_)
                            ? base_[static_cast<u8>(segment)] + offset
                            : checked_linear(segment, offset, length, Access::write);
-  auto const& entry = mmu.data_entry(address);
-  if (length <= page_size && in_page(entry.write, address, length)) [[likely]] {
+  auto const& entry = mmu.data_write_entry(address);
+  if (length <= page_size && in_page(entry.tag, address, length)) [[likely]] {
     // SOUND: as in write_at.
     auto* const host = reinterpret_cast<std::byte*>(entry.page + address % page_size);
     note_store(host);

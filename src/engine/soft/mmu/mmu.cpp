@@ -14,8 +14,9 @@ bool test_bit(std::array<u64, words> const& bits, u64 number) {
   return bits[number / 64 % words] >> number % 64 & 1;
 }
 
-void make_invalid(TlbEntry& entry, u32 index) {  // it stays on the list of used entries
-  entry.read = entry.write = entry.execute = Window::no_tag(index);
+void make_invalid(Window& window, u32 index) {  // it stays on the list of used entries
+  auto& entry = window.tlb[index];
+  entry.read = entry.execute = window.writes[index].tag = Window::no_tag(index);
 }
 
 bool permits(PagingMode const& mode, bool writable, bool user, bool no_execute, Access access, Rights rights) {
@@ -136,8 +137,11 @@ void Mmu::tell_observer(u8 window) {
 
 void Mmu::clear(u8 window) {
   auto& usage = (*usage_)[window];
-  auto& tlb = windows_[window].tlb;
-  for (auto i = u32{}; i < usage.used; ++i) tlb[usage.used_list[i]] = Window::empty(usage.used_list[i]);
+  for (auto i = u32{}; i < usage.used; ++i) {
+    auto const index = usage.used_list[i];
+    windows_[window].tlb[index] = Window::empty(index);
+    windows_[window].writes[index] = {Window::no_tag(index), 0};
+  }
   usage.used = 0;
   usage.non_global_executable = false;  // told below
   drop_non_global(window);
@@ -148,10 +152,9 @@ void Mmu::clear(u8 window) {
 
 void Mmu::drop_non_global(u8 window) {
   auto& usage = (*usage_)[window];
-  auto& tlb = windows_[window].tlb;
   for (auto i = u32{}; i < usage.non_global; ++i) {
     auto const index = usage.non_global_list[i];
-    make_invalid(tlb[index], index);  // also when a global page has come there: the second level has it
+    make_invalid(windows_[window], index);  // also when a global page has come there: the second level has it
     usage.on_non_global_list[index / 64] = 0;
   }
   usage.non_global = 0;
@@ -213,8 +216,8 @@ void Mmu::drop_write_tags(std::byte const* page) {
     auto const& usage = (*usage_)[window];
     for (auto i = u32{}; i < usage.used; ++i) {
       auto const index = usage.used_list[i];
-      auto& entry = windows_[window].tlb[index];
-      if (page == nullptr || entry.page == host) entry.write = Window::no_tag(index);
+      auto& entry = windows_[window].writes[index];
+      if (page == nullptr || entry.page == host) entry.tag = Window::no_tag(index);
     }
   }
 }
@@ -228,8 +231,9 @@ void Mmu::drop_pages(u64 linear, u32 pages) {
     for (auto i = u32{}; i < pages; ++i) {
       auto const page = first + i * page_size;
       auto const index = Window::index(page);
-      auto& entry = windows_[window].tlb[index];
-      if (entry.read == page || entry.write == page || entry.execute == page) make_invalid(entry, index);
+      auto const& entry = windows_[window].tlb[index];
+      auto const writable_here = windows_[window].writes[index].tag == page;
+      if (entry.read == page || entry.execute == page || writable_here) make_invalid(windows_[window], index);
       executed |= test_bit(usage.executed[page >> 63], index);
     }
     if (executed) tell_observer(window);

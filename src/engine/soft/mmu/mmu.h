@@ -78,8 +78,8 @@ class Mmu {
   // ---- translation ----
   /// Throws #PF. `linear` is canonical. Fills the TLB.
   Translation translate(u64 linear, Access access, Rights rights);
-  /// The page fault that translate() would throw, or nothing: then it may still be that the access needs more than a
-  /// look into the page tables.
+  /// The page fault that translate() would throw, or nothing: then it may still be that the access needs more
+  /// than a look into the page tables.
   std::optional<Fault> find_fault(u64 linear, Access access, Rights rights) noexcept;
   /// The host's address for an access that needs nothing but a look into the page tables, with the TLB filled;
   /// null when there is more to it (a fault, a device, ROM, a store beside code, the end of a page or of the
@@ -95,11 +95,16 @@ class Mmu {
   TlbEntry const& entry(Rights rights, u64 linear) const {
     return windows_[window(rights)].tlb[Window::index(linear)];
   }
+  TlbWriteEntry const& write_entry(Rights rights, u64 linear) const {
+    return windows_[window(rights)].writes[Window::index(linear)];
+  }
+  TlbWriteEntry const& data_write_entry(u64 linear) const { return data_writes_[Window::index(linear)]; }
   /// The entry for the rights chosen by set_data_rights().
   TlbEntry const& data_entry(u64 linear) const { return data_entries_[Window::index(linear)]; }
   void set_data_rights(Rights rights) {
     data_rights_ = rights;
     data_entries_ = windows_[window(rights)].tlb.data();
+    data_writes_ = windows_[window(rights)].writes.data();
   }
   /// May be null. Whoever remembers addresses of code for a window says so for each page with note_executed().
   void set_observer(MappingObserver* observer) { observer_ = observer; }
@@ -151,8 +156,8 @@ class Mmu {
     bool executable{}, non_global_executable{};  // such a page was filled
     std::array<u16, Window::tlb_entries> used_list, non_global_list;
     std::array<u64, Window::tlb_entries / 64> on_non_global_list{};
-    // Pages, by number, hashed; of the lower and the upper half apart, since kernels flush pages of the one and run in
-    // the other.
+    // Pages, by number, hashed; of the lower and the upper half apart, since kernels flush pages of the one and
+    // run in the other.
     std::array<std::array<u64, Window::tlb_entries / 64>, 2> executed{};
   };
   struct Walk {
@@ -209,6 +214,7 @@ class Mmu {
   std::array<u8, 3> current_{Windows::user, Windows::supervisor, Windows::supervisor_ac};
   Rights data_rights_{};
   TlbEntry const* data_entries_{};
+  TlbWriteEntry const* data_writes_{};
   MappingObserver* observer_{};
   CodePages* code_pages_{};
   Rendezvous::Member* member_{};

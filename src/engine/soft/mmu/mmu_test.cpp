@@ -68,6 +68,7 @@ class MmuTest : public testing::Test {
   u64 physical(u64 at = linear, Access access = Access::read) {
     return mmu_.translate(at, access, Rights::supervisor).physical;
   }
+  bool hit_write(Rights rights) { return in_page(mmu_.write_entry(rights, linear).tag, linear, 1); }
   bool hit(u64 TlbEntry::* which, Rights rights, u64 at = linear) {
     return in_page(mmu_.entry(rights, at).*which, at, 1);
   }
@@ -140,11 +141,11 @@ TEST_F(MmuTest, ReadSetsAccessedAndWriteSetsDirty) {
   fault(Access::read, Rights::user);
   EXPECT_EQ(load(leaf_at()) & (page_accessed | page_dirty), page_accessed);
   EXPECT_TRUE(load(root + (linear >> 39 & 511) * 8) & page_accessed);
-  EXPECT_FALSE(hit(&TlbEntry::write, Rights::user));
+  EXPECT_FALSE(hit_write(Rights::user));
 
   fault(Access::write, Rights::user);
   EXPECT_EQ(load(leaf_at()) & (page_accessed | page_dirty), page_accessed | page_dirty);
-  EXPECT_TRUE(hit(&TlbEntry::write, Rights::user));
+  EXPECT_TRUE(hit_write(Rights::user));
 }
 
 TEST_F(MmuTest, FaultingAccessLeavesFlagsAlone) {
@@ -239,7 +240,7 @@ TEST_F(MmuTest, RomIsReadButNeverWrittenThroughTheTlb) {
   set_leaf(0xfff00000 | all_rights | page_dirty);
   EXPECT_NE(mmu_.translate(linear, Access::read, Rights::user).host, nullptr);
   EXPECT_EQ(mmu_.translate(linear, Access::write, Rights::user).host, nullptr);
-  EXPECT_FALSE(hit(&TlbEntry::write, Rights::user));
+  EXPECT_FALSE(hit_write(Rights::user));
 }
 
 TEST_F(MmuTest, DeviceMemoryNeverEntersTheTlb) {
@@ -415,7 +416,7 @@ TEST_F(MmuTest, TellsWhenAnExecutedPageIsFoundElsewhere) {
 TEST_F(MmuTest, RefillGivesTheHostsAddressAndFillsTheEntry) {
   auto* const host = mmu_.refill(linear + 8, 8, Access::write, Rights::user);
   EXPECT_EQ(host, memory_.host(Gpa{page + 8}, 8, true));
-  EXPECT_TRUE(hit(&TlbEntry::write, Rights::user));
+  EXPECT_TRUE(hit_write(Rights::user));
   EXPECT_EQ(load(leaf_at()) & (page_accessed | page_dirty), page_accessed | page_dirty);
 }
 

@@ -68,7 +68,8 @@ bool Mmu::fill(u64 linear, Access access, Rights rights, Cached const& cached) n
   }
   auto& usage = (*usage_)[number];
   auto& entry = windows_[number].tlb[index];
-  if (entry.page == 0) usage.used_list[usage.used++] = static_cast<u16>(index);
+  auto& write_entry = windows_[number].writes[index];
+  if (entry.page == 0 && write_entry.page == 0) usage.used_list[usage.used++] = static_cast<u16>(index);
   usage.executable |= executes;
   if (number >= Windows::supervisor && !(flags & global)) {
     auto& word = usage.on_non_global_list[index / 64];
@@ -77,11 +78,16 @@ bool Mmu::fill(u64 linear, Access access, Rights rights, Cached const& cached) n
     word |= bit;
     usage.non_global_executable |= executes;
   }
+  if (access == Access::write) {
+    // SOUND: as below.
+    write_entry = {.tag = stores ? page : none, .page = reinterpret_cast<u64>(cached.host)};
+    return stores;
+  }
   entry = {.read = permits(flags, Access::read, rights) ? page : none,
-           .write = stores ? page : none,
            .execute = executes ? page : none,
            // SOUND: only ever added to an offset in the page, giving a pointer into the region.
-           .page = reinterpret_cast<u64>(cached.host)};
+           .page = reinterpret_cast<u64>(cached.host),
+           .spare = 0};
   return stores;
 }
 

@@ -16,7 +16,10 @@ Windows::Windows() {
   // SOUND: a Window is an aggregate of integers, aligned to a page, which a mapping's zeroes make; zero is the
   // invalid tag of every entry but the first.
   first_ = static_cast<Window*>(at);
-  for (auto i = u8{}; i < count; ++i) first_[i].tlb[0] = Window::empty(0);
+  for (auto i = u8{}; i < count; ++i) {
+    first_[i].tlb[0] = Window::empty(0);
+    first_[i].writes[0].tag = Window::no_tag(0);
+  }
 }
 
 Windows::~Windows() { ::munmap(first_, count * sizeof(Window)); }

@@ -11,10 +11,16 @@ namespace vireo::engine::soft {
 /// One page in the first-level TLB. A valid tag is the page's linear address; an invalid one
 /// (Window::no_tag) matches no address that looks at this entry.
 struct TlbEntry {
-  u64 read{}, write{}, execute{};
+  u64 read{}, execute{};
   u64 page{};  // the host's address of the page's first byte; 0: not filled since the window was cleared
+  u64 spare{};
 };
-static_assert(sizeof(TlbEntry) == 32);
+/// The same for stores, in a table of its own: a copy between pages that share an index finds both.
+struct TlbWriteEntry {
+  u64 tag{};
+  u64 page{};
+};
+static_assert(sizeof(TlbWriteEntry) == 16);
 
 /// Whether `size` bytes (1 to page_size) at `address` lie in the page that `tag` stands for. Then address ^ tag
 /// is the offset in the page.
@@ -29,13 +35,14 @@ struct alignas(page_size) Window {
   };
 
   std::array<TlbEntry, tlb_entries> tlb;
+  std::array<TlbWriteEntry, tlb_entries> writes;
   std::array<Jump, jump_entries> jumps;
   std::array<u64, slot_entries> slots;
 
   static constexpr u32 index(u64 linear) { return static_cast<u32>(linear >> 12) % tlb_entries; }
   static constexpr u64 no_tag(u32 index) { return index == 0 ? page_size : 0; }
   static constexpr TlbEntry empty(u32 index) {
-    return {.read = no_tag(index), .write = no_tag(index), .execute = no_tag(index), .page = 0};
+    return {.read = no_tag(index), .execute = no_tag(index), .page = 0, .spare = 0};
   }
 };
 

@@ -219,10 +219,7 @@ void Generator::cold_code() {
     out_.bind(each.entry);
     switch (each.kind) {
       case Cold::Kind::refill: {
-        auto const tag = each.write ? offsetof(TlbEntry, write) : offsetof(TlbEntry, read);
-        out_.alu(
-            Alu::xor_, Width::q, scratch,
-            Mem{.base = second_scratch, .disp = static_cast<i32>(offsetof(Window, tlb) + tag), .gs = true});
+        out_.alu(Alu::xor_, Width::q, scratch, tag_field(each.write));
         out_.mov_imm(second_scratch, each.number);
         call(each.flags, trampolines_.refill);
         out_.jmp(each.back);
@@ -230,10 +227,7 @@ void Generator::cold_code() {
       }
       case Cold::Kind::refill_group: {
         if (!each.never_refill) {
-          auto const tag = each.write ? offsetof(TlbEntry, write) : offsetof(TlbEntry, read);
-          out_.alu(
-              Alu::xor_, Width::q, scratch,
-              Mem{.base = second_scratch, .disp = static_cast<i32>(offsetof(Window, tlb) + tag), .gs = true});
+          out_.alu(Alu::xor_, Width::q, scratch, tag_field(each.write));
           out_.mov_imm(second_scratch, each.number);
           call(each.flags, trampolines_.refill_group);
           out_.test(Width::q, scratch, scratch);

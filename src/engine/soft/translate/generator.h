@@ -70,6 +70,7 @@ class Generator {
   Mem reach_at(Item const& item, Mem linear, u32 size, bool write);
   Mem reach_in_group(Item const& item, i32 displacement);
   void check_group(AccessGroup const& group, Item const& item, bool first_writes);
+  static Mem tag_field(bool write);
   void check_tag(bool write, u32 bytes, Label& miss);
   void groups_before_loop();
   /// Before something that changes the flags, and after it before something that needs them.

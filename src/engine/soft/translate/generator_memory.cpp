@@ -10,14 +10,24 @@ using x86::SegmentRegister;
 
 namespace {
 constexpr i32 last_offset{4096};
-constexpr u32 index_shift{7};  // page number to offset of its entry
-constexpr i32 index_mask{(4096 - 1) * 32};
-static_assert(sizeof(TlbEntry) == 32);
+// From an address to the offset of its entry.
+constexpr u32 index_shift{7}, write_index_shift{8};
+constexpr i32 index_mask{(Window::tlb_entries - 1) * 32}, write_index_mask{(Window::tlb_entries - 1) * 16};
+static_assert(sizeof(TlbEntry) == 32 && sizeof(TlbWriteEntry) == 16);
 
-Mem entry_field(std::size_t offset) {
-  return {.base = second_scratch, .disp = static_cast<i32>(offsetof(Window, tlb) + offset), .gs = true};
+Mem in_window(std::size_t offset) {
+  return {.base = second_scratch, .disp = static_cast<i32>(offset), .gs = true};
+}
+Mem page_field(bool write) {
+  return in_window(write ? offsetof(Window, writes) + offsetof(TlbWriteEntry, page)
+                         : offsetof(Window, tlb) + offsetof(TlbEntry, page));
 }
 }  // namespace
+
+Mem Generator::tag_field(bool write) {
+  return in_window(write ? offsetof(Window, writes) + offsetof(TlbWriteEntry, tag)
+                         : offsetof(Window, tlb) + offsetof(TlbEntry, read));
+}
 
 // ---- flags ----
 
@@ -93,13 +103,12 @@ void Generator::address(Item const& item) {
 
 void Generator::check_tag(bool write, u32 bytes, Label& miss) {
   out_.mov(Width::d, second_scratch, scratch);
-  out_.shift_imm(Shift::shr, Width::d, second_scratch, index_shift);
-  out_.alu_imm(Alu::and_, Width::d, second_scratch, index_mask);
-  out_.alu(Alu::xor_, Width::q, scratch,
-           entry_field(write ? offsetof(TlbEntry, write) : offsetof(TlbEntry, read)));
+  out_.shift_imm(Shift::shr, Width::d, second_scratch, write ? write_index_shift : index_shift);
+  out_.alu_imm(Alu::and_, Width::d, second_scratch, write ? write_index_mask : index_mask);
+  out_.alu(Alu::xor_, Width::q, scratch, tag_field(write));
   out_.alu_imm(Alu::cmp, Width::q, scratch, last_offset - static_cast<i32>(bytes));
   out_.jcc(Cond::a, miss);
-  out_.alu(Alu::add, Width::q, scratch, entry_field(offsetof(TlbEntry, page)));
+  out_.alu(Alu::add, Width::q, scratch, page_field(write));
 }
 
 void Generator::check(Item const& item, u32 size, bool write) {

@@ -16,7 +16,7 @@ struct Trampolines {
   /// Called with r10 = linear address, r11 = site: r10 becomes the host's address, or the access exit is taken.
   u8 const* refill{};
   u8 const* refill_group{};  // the same, but r10 becomes 0
-  u8 const* set_access{};    // called with r11 = site: STAC, CLAC; r10 becomes 0 when the interpreter must do it
+  u8 const* set_access{};  // called with r11 = site: STAC, CLAC; r10 becomes 0 when the interpreter must do it
   /// Jumped to with r11 = site and the flags saved: SYSCALL, SYSRET.
   u8 const* system_call{};
   u8 const* system_return{};

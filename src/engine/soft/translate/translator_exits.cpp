@@ -2,7 +2,6 @@
 
 #include "engine/soft/interp/system/event.h"
 #include "engine/soft/interp/trace.h"
-
 #include "engine/soft/translate/host.h"
 #include "engine/soft/translate/translator.h"
 #include "observe/log.h"
@@ -87,7 +86,8 @@ RunExit Translator::leave(ExitKind kind) {
 
 /// A page fault is delivered at once: throwing and catching it costs microseconds.
 RunExit Translator::access(Site const& site) {
-  if (!site.plain) return step();
+  auto const last = context_->fault_address + site.size - 1;
+  if (!site.plain || !is_canonical(context_->fault_address) || !is_canonical(last)) return step();
   auto const fault =
       cpu_.mmu.find_fault(context_->fault_address, site.write ? Access::write : Access::read, cpu_.rights());
   if (!fault) return step();

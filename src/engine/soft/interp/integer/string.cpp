@@ -79,9 +79,14 @@ std::byte* plain_memory(Cpu& cpu, Instruction const& insn, Side side, u64 bytes,
   auto const offset = index_register(cpu, side.reg, insn.address_size);
   auto const linear = cpu.linear(side.segment, offset, 1, access);
   auto const& entry = cpu.mmu.entry(cpu.rights(), linear);
-  if (!in_page(access == Access::write ? entry.write : entry.read, linear, bytes)) return nullptr;
+  auto const& write_entry = cpu.mmu.write_entry(cpu.rights(), linear);
+  auto const tag = access == Access::write ? write_entry.tag : entry.read;
+  if (!in_page(tag, linear, bytes)) {
+    return cpu.mmu.refill(linear, static_cast<u32>(bytes), access, cpu.rights());
+  }
   // SOUND: the tag says that the page lies in guest memory.
-  return reinterpret_cast<std::byte*>(entry.page + linear % page_size);
+  return reinterpret_cast<std::byte*>((access == Access::write ? write_entry.page : entry.page) +
+                                      linear % page_size);
 }
 bool runs_natively(Cpu const& cpu) {
   auto const checks_alignment =

@@ -6,6 +6,7 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 
 #include "cli/image_run.h"
@@ -16,7 +17,11 @@ namespace vireo::cli {
 namespace {
 
 /// Replaces this process by the one machine. The spec travels in a memory file that the new program inherits.
-Result<int> become_vmm(machine::MachineConfig const& config) {
+/// What the engine shows of its work travels in the environment: it is no part of the machine.
+Result<int> become_vmm(RunRequest const& request) {
+  auto const& config = request.config;
+  if (!request.trace.empty()) ::setenv("VIREO_TRACE", request.trace.c_str(), 1);
+  if (request.perf_map) ::setenv("VIREO_PERF_MAP", "1", 1);
   auto failure = std::error_code{};
   auto const self = std::filesystem::read_symlink("/proc/self/exe", failure);
   auto const program = (self.parent_path() / "vireo-vmm").string();
@@ -40,7 +45,7 @@ Result<int> run(std::span<char const* const> arguments) {
     std::fputs(machine::write_spec(request.config).c_str(), stdout);
     return 0;
   }
-  return become_vmm(request.config);
+  return become_vmm(request);
 }
 
 }  // namespace

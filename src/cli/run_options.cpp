@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "engine/trace.h"
 #include "host/file.h"
 #include "machine/spec.h"
 #include "vocab/units.h"
@@ -100,7 +101,14 @@ Result<RunRequest> parse_run(std::span<char const* const> arguments) {
          return spec_read ? Result<>{} : read_spec_file(config, value);
        }},
       {"--name", "N", "name of the machine", set_text(config.name)},
-      {"--engine", "auto|software|kvm", "what runs the guest's code (auto)", set_text(config.engine)},
+      {"--engine", "auto|software|software,TIER|kvm",
+       "what runs the guest's code (auto); TIER: translate, interpret, or verify, which compares both",
+       set_text(config.engine)},
+      {"--code-cache", "SIZE", "memory for translated code, 4MiB to 2GiB (64MiB)",
+       [&](std::string_view value) -> Result<> {
+         config.code_cache.bytes = TRY(parse_size(value));
+         return {};
+       }},
       {"--cpu", "MODEL", "x86-64-v2, x86-64-v3 or host (host)", set_text(config.cpu)},
       {"--cpus", "N", "virtual processors (1)",
        [&](std::string_view value) -> Result<> {
@@ -137,6 +145,18 @@ Result<RunRequest> parse_run(std::span<char const* const> arguments) {
       {"--no-reboot", "", "end with status 3 when the guest resets",
        [&](std::string_view) -> Result<> {
          config.reboot = false;
+         return {};
+       }},
+      {"--trace", "WHAT[,WHAT]...",
+       "print to stderr what the engine does: blocks, tlb, exits, exceptions, registers, counters (at the end)",
+       [&](std::string_view value) -> Result<> {
+         TRY(engine::parse_trace(value));
+         request.trace = value;
+         return {};
+       }},
+      {"--perf-map", "", "list translated code in /tmp/perf-PID.map, for 'perf report'",
+       [&](std::string_view) -> Result<> {
+         request.perf_map = true;
          return {};
        }},
       {"--dry-run", "", "print the resulting spec and stop",

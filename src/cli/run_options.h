@@ -10,6 +10,8 @@ namespace vireo::cli {
 /// What `vireo run` was asked for.
 struct RunRequest {
   machine::MachineConfig config;
+  std::string trace;  // what the engine prints of its work: engine/trace.h
+  bool perf_map{};
   bool dry_run{};
   bool help_shown{};
 };

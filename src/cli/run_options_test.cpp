@@ -25,6 +25,16 @@ TEST(RunOptions, FillsTheConfiguration) {
   EXPECT_TRUE(request->dry_run);
 }
 
+TEST(RunOptions, TakesWhatTheEngineIsToShow) {
+  auto const request = parse_run(std::array{"--code-cache", "16M", "--trace", "blocks,counters", "--perf-map"});
+
+  ASSERT_TRUE(request) << request.error().what();
+  EXPECT_EQ(request->config.code_cache.bytes, u64{16} << 20);
+  EXPECT_EQ(request->trace, "blocks,counters");
+  EXPECT_TRUE(request->perf_map);
+  EXPECT_FALSE(parse_run(std::array{"--trace", "everything"}));
+}
+
 TEST(RunOptions, GivesANatCardUnlessToldOtherwise) {
   EXPECT_EQ(parse_run({})->config.networks.size(), 1u);
   EXPECT_EQ(parse_run(std::array{"--net", "none"})->config.networks.size(), 0u);

@@ -23,6 +23,12 @@ std::vector<std::string> guests() {
   return names;
 }
 
+std::vector<Tier> all_tiers() {
+  auto all = tiers();
+  all.push_back(verifying_tier());
+  return all;
+}
+
 std::vector<u8> read_guest(std::string const& name) {
   auto file = std::ifstream{std::string{VIREO_ASM_GUESTS} + "/" + name + ".bin", std::ios::binary};
   return {std::istreambuf_iterator<char>{file}, {}};
@@ -50,7 +56,7 @@ TEST_P(AsmGuest, MeetsItsExpectations) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, AsmGuest,
-                         testing::Combine(testing::ValuesIn(tiers()), testing::ValuesIn(guests())),
+                         testing::Combine(testing::ValuesIn(all_tiers()), testing::ValuesIn(guests())),
                          [](auto const& test) {
                            return std::get<0>(test.param).name + "_" + std::get<1>(test.param);
                          });

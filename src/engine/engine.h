@@ -1,7 +1,9 @@
 #pragma once
 
 #include <memory>
+#include <vector>
 
+#include "engine/counter.h"
 #include "engine/machine_view.h"
 #include "engine/vcpu_state.h"
 #include "state/saved.h"
@@ -10,8 +12,9 @@
 
 namespace vireo::engine {
 
-/// How the software engine runs guest code.
-enum class Tier : u8 { translate, interpret };
+/// How the software engine runs guest code. `verify` runs each block of translated code and then the same
+/// instructions in the interpreter, from the same state; a difference is reported and ends the machine.
+enum class Tier : u8 { translate, interpret, verify };
 
 struct EngineConfig {
   u32 vcpus{1};
@@ -44,8 +47,11 @@ class Engine {
   virtual void set_extint(bool high) = 0;
   virtual void inject_nmi(VcpuId id) = 0;
 
-  /// For the inspect tree and --trace: how many instructions all vCPUs have executed.
-  virtual u64 instructions_executed() const = 0;
+  /// For the inspect tree and `--trace counters`; while stopped.
+  virtual std::vector<Counter> counters(VcpuId id) const = 0;
+  /// How many instructions the interpreter has executed on all vCPUs: all that ran in the tiers `interpret` and
+  /// `verify`; what was left to it in the tier `translate`, which does not count its own.
+  virtual u64 instructions_interpreted() const = 0;
 };
 
 Result<std::unique_ptr<Engine>> create_software_engine(EngineConfig const& config, MachineView& machine);

@@ -24,6 +24,8 @@ class MachineView {
   virtual u64 wall_clock_ns() = 0;
   /// A vCPU asks the machine to reset (triple fault) and stops running until it does.
   virtual void request_reset(char const* reason) = 0;
+  /// The engine cannot go on: the machine ends with an error. The vCPU that asks stops running.
+  virtual void report_failure(char const* reason) = 0;
 };
 
 }  // namespace vireo::engine

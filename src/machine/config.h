@@ -47,6 +47,7 @@ struct MachineConfig {
   std::string name{"vm"};
   std::string image;  // a name in the image store; resolved into kernel, initrd, append and a disk
   std::string engine{"auto"};
+  Size code_cache{u64{64} << 20};  // of the software engine: translated code of all vCPUs together
   std::string cpu{"host"};
   u32 cpus{1};
   Size memory{u64{1} << 30};
@@ -60,6 +61,7 @@ struct MachineConfig {
   static void fields(auto&& s, auto&& f) {
     f("image", s.image);
     f("engine", s.engine);
+    f("code_cache", s.code_cache);
     f("cpu", s.cpu);
     f("cpus", s.cpus);
     f("memory", s.memory);
@@ -77,5 +79,7 @@ struct MachineConfig {
 inline constexpr u32 max_vcpus{64};
 inline constexpr u64 min_memory{u64{32} << 20};
 inline constexpr u64 max_memory{u64{1} << 39};
+inline constexpr u64 min_code_cache{u64{4} << 20};
+inline constexpr u64 max_code_cache{u64{2} << 30};
 
 }  // namespace vireo::machine

@@ -114,8 +114,8 @@ int run_foreground(MachineConfig const& config) {
   });
   link->reset();
   second_link.reset();
-  observe::log(observe::Level::info, "machine", "{} million guest instructions executed",
-               running.instructions_executed() / 1'000'000);
+  observe::log(observe::Level::info, "machine", "{} million guest instructions interpreted",
+               running.instructions_interpreted() / 1'000'000);
   if (!ending) return report(ending.error(), exit_failed);
   if (signals.caught() != 0) return 128 + signals.caught();
   return *ending == Ending::reset ? exit_guest_reset : exit_power_off;

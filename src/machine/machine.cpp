@@ -9,6 +9,13 @@
 
 namespace vireo::machine {
 
+namespace {
+engine::Tier tier_of(std::string_view engine) {
+  if (engine == "software,interpret") return engine::Tier::interpret;
+  return engine == "software,verify" ? engine::Tier::verify : engine::Tier::translate;
+}
+}  // namespace
+
 Result<std::unique_ptr<Machine>> Machine::create(MachineConfig const& config) {
   auto machine = std::unique_ptr<Machine>{new Machine{config}};
   machine->media_ = TRY(BootMedia::open(config));
@@ -16,9 +23,11 @@ Result<std::unique_ptr<Machine>> Machine::create(MachineConfig const& config) {
   TRY_IN("kernel", machine->media_.load(machine->memory_, Gpa{0}));  // before anything runs: does it fit?
   machine->executor_ = TRY(MachineExecutor::create());
   auto model = TRY_IN("cpu", x86::CpuidModel::create(config.cpu, config.cpus));
-  auto const tier = config.engine == "software,interpret" ? engine::Tier::interpret : engine::Tier::translate;
-  machine->engine_ = TRY(engine::create_software_engine(
-      {.vcpus = config.cpus, .model = std::move(model), .tier = tier}, *machine));
+  machine->engine_ = TRY(engine::create_software_engine({.vcpus = config.cpus,
+                                                         .model = std::move(model),
+                                                         .tier = tier_of(config.engine),
+                                                         .code_cache = config.code_cache.bytes},
+                                                        *machine));
   machine->devices_ =
       TRY(Devices::create(config, *machine->executor_, machine->memory_, *machine->engine_, *machine));
   return machine;
@@ -57,10 +66,11 @@ Result<Ending> Machine::run() {
   while (true) {
     auto const wishes = [&] {
       auto lock = std::unique_lock{wishes_mutex_};
-      wished_.wait(lock, [&] { return wishes_.quit || wishes_.reset || wishes_.power_off; });
+      wished_.wait(lock, [&] { return wishes_.any(); });
       return std::exchange(wishes_, {});
     }();
     power_down();
+    if (!wishes.failure.empty()) return fail(Errc::corrupt, wishes.failure);
     if (wishes.quit) return Ending::quit;
     if (wishes.power_off) return Ending::power_off;
     if (!config_.reboot) return Ending::reset;
@@ -85,6 +95,14 @@ void Machine::press_power_button() {
 void Machine::request_reset(char const* reason) {
   observe::log(observe::Level::info, "machine", "reset: {}", reason);
   wish(&Wishes::reset);
+}
+
+void Machine::report_failure(char const* reason) {
+  {
+    auto const lock = std::lock_guard{wishes_mutex_};
+    wishes_.failure = reason;
+  }
+  wished_.notify_one();
 }
 
 u64 Machine::read_mmio(Gpa at, u8 width) {

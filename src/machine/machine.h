@@ -38,11 +38,13 @@ class Machine final : private engine::MachineView, private bus::MachineControl {
     return executor_->with(std::forward<F>(f));
   }
   bus::Executor& executor() { return *executor_; }
-  u64 instructions_executed() const { return engine_->instructions_executed(); }
+  u64 instructions_interpreted() const { return engine_->instructions_interpreted(); }
 
  private:
   struct Wishes {
     bool quit{}, reset{}, power_off{};
+    std::string failure;
+    bool any() const { return quit || reset || power_off || !failure.empty(); }
   };
 
   explicit Machine(MachineConfig const& config) : config_{config} {}
@@ -62,6 +64,7 @@ class Machine final : private engine::MachineView, private bus::MachineControl {
   u64 now_ns() override { return executor_->now_ns(); }
   u64 wall_clock_ns() override;
   void request_reset(char const* reason) override;
+  void report_failure(char const* reason) override;
 
   // bus::MachineControl, called on the executor
   void request_power_off() override { wish(&Wishes::power_off); }

@@ -160,13 +160,22 @@ Result<> check_config(MachineConfig const& config) {
     return fail(Errc::invalid,
                 fmt::format("name: '{}' must be 1 to 63 letters, digits, '-', '_' or '.'", config.name));
   }
-  TRY(check_choice("engine", config.engine, {"auto", "software", "software,interpret", "kvm"}));
+  TRY(check_choice("engine", config.engine,
+                   {"auto", "software", "software,translate", "software,interpret", "software,verify", "kvm"}));
   if (config.engine == "kvm") {
     return fail(Errc::unsupported, "engine: 'kvm' is not built yet; use 'auto' or 'software'");
   }
   TRY(check_choice("cpu", config.cpu, {"x86-64-v2", "x86-64-v3", "host"}));
   if (config.cpus < 1 || config.cpus > max_vcpus) {
     return fail(Errc::invalid, fmt::format("cpus: {} is not within 1 and {}", config.cpus, max_vcpus));
+  }
+  if (config.engine == "software,verify" && config.cpus != 1) {
+    return fail(Errc::invalid, "engine: 'software,verify' compares one virtual processor; use cpus: 1");
+  }
+  if (config.code_cache.bytes < min_code_cache || config.code_cache.bytes > max_code_cache) {
+    return fail(Errc::invalid,
+                fmt::format("code_cache: {} is not within {} and {}", format_size(config.code_cache.bytes),
+                            format_size(min_code_cache), format_size(max_code_cache)));
   }
   if (config.memory.bytes < min_memory || config.memory.bytes > max_memory) {
     return fail(Errc::invalid,

@@ -63,5 +63,21 @@ TEST(Spec, ChecksRangesAndSaysThem) {
   EXPECT_EQ(check_config(config).error().code(), Errc::unsupported);
 }
 
+TEST(Spec, ChecksTheEngineAndItsCodeCache) {
+  auto config = MachineConfig{};
+  config.kernel = "k";
+  for (auto const* const engine : {"software", "software,translate", "software,interpret", "software,verify"}) {
+    config.engine = engine;
+    EXPECT_TRUE(check_config(config)) << engine;
+  }
+  config.cpus = 2;
+  EXPECT_NE(check_config(config).error().what().find("use cpus: 1"), std::string::npos);
+  config.engine = "software";
+  config.code_cache.bytes = u64{1} << 20;
+  EXPECT_EQ(check_config(config).error().what(), "code_cache: 1MiB is not within 4MiB and 2GiB");
+  config.code_cache.bytes = u64{4} << 20;
+  EXPECT_TRUE(check_config(config));
+}
+
 }  // namespace
 }  // namespace vireo::machine

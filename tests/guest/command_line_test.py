@@ -40,6 +40,26 @@ class CommandLine(unittest.TestCase):
         self.refuses([*kernel, "--memroy", "2G"], "did you mean '--memory'")
         self.refuses(["--net", "none"], "nothing to boot")
 
+    def test_the_engine_shows_its_work(self):
+        kernel = ["--kernel", guest.kernel("cloud"), "--initrd", guest.INITRAMFS, "--append", "console=ttyS0 panic=1",
+                  "--net", "none", "--console", "none"]
+        counters = run("run", *kernel, "--trace", "counters")
+        self.assertEqual(counters.returncode, 0, counters.stderr)
+        self.assertRegex(counters.stderr, r"\[0\] translator\.blocks \d+\n")
+        self.assertRegex(counters.stderr, r"\[0\] translator\.exits\.link \d+\n")
+        self.refuses([*kernel, "--trace", "everything"], "--trace: 'everything' is not one of blocks, tlb")
+        self.refuses([*kernel, "--code-cache", "1M"], "code_cache: 1MiB is not within 4MiB and 2GiB")
+        self.refuses([*kernel, "--engine", "software,verify", "--cpus", "2"], "use cpus: 1")
+
+    def test_translated_code_is_listed_for_perf(self):
+        process = subprocess.Popen([guest.VIREO, "run", "--kernel", guest.kernel("cloud"), "--initrd", guest.INITRAMFS,
+                                    "--append", "console=ttyS0", "--net", "none", "--perf-map"],
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        listed = pathlib.Path(f"/tmp/perf-{process.pid}.map")
+        self.addCleanup(listed.unlink, missing_ok=True)
+        self.assertEqual(process.wait(300), 0)
+        self.assertRegex(listed.read_text(), r"(?m)^[0-9a-f]+ [0-9a-f]+ guest_0xffffffff[0-9a-f]+$")
+
     def test_two_machines_never_write_one_image(self):
         with tempfile.NamedTemporaryFile(suffix=".raw") as disk:
             disk.truncate(1 << 20)

@@ -24,6 +24,11 @@ class KernelMatrix(unittest.TestCase):
                     console.expect("VIREO-INIT-OK")
                     self.assertEqual(console.wait(), 0)
 
+    def test_the_translator_agrees_with_the_interpreter_from_start_to_power_off(self):
+        with guest.boot_kernel("cloud", "--engine", "software,verify") as console:
+            console.expect("VIREO-INIT-OK", 1200)
+            self.assertEqual(console.wait(), 0)
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -1,8 +1,12 @@
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <cstdio>
 
 #include "engine/engine.h"
 #include "engine/soft/tsc.h"
 #include "engine/soft/vcpu.h"
+#include "engine/trace.h"
 
 namespace vireo::engine {
 namespace soft {
@@ -19,10 +23,15 @@ class SoftwareEngine final : public Engine, private ApicFabric {
                                               static_cast<ApicFabric&>(*this), pages_, ratio));
     }
   }
-  ~SoftwareEngine() override { stop(); }
+  ~SoftwareEngine() override {
+    stop();
+    if (trace() & trace_counters) print_counters();
+  }
 
   Result<> use_translators() {
-    for (auto& vcpu : vcpus_) TRY(vcpu->use_translator(config_.code_cache / vcpus_.size()));
+    for (auto& vcpu : vcpus_) {
+      TRY(vcpu->use_translator(config_.code_cache / vcpus_.size(), config_.tier == Tier::verify));
+    }
     return {};
   }
 
@@ -65,13 +74,22 @@ class SoftwareEngine final : public Engine, private ApicFabric {
   void set_extint(bool high) override { vcpus_.front()->apic().set_extint(high); }
   void inject_nmi(VcpuId id) override { vcpus_.at(id.value)->apic().raise_signal(LocalApic::signal_nmi); }
 
-  u64 instructions_executed() const override {
+  std::vector<Counter> counters(VcpuId id) const override { return vcpus_.at(id.value)->counters(); }
+  u64 instructions_interpreted() const override {
     auto sum = u64{0};
     for (auto const& vcpu : vcpus_) sum += vcpu->instructions();
     return sum;
   }
 
  private:
+  void print_counters() const {
+    for (auto const& vcpu : vcpus_) {
+      for (auto const& [name, value] : vcpu->counters()) {
+        fmt::print(stderr, "[{}] {} {}\n", vcpu->id().value, name, value);
+      }
+    }
+  }
+
   u64 next_start_tsc(u64 now_ns) const {
     return std::max(stopped_tsc_, tsc_from_nanoseconds(host_tsc_description(), now_ns));
   }
@@ -112,8 +130,12 @@ Result<std::unique_ptr<Engine>> create_software_engine(EngineConfig const& confi
   if (config.vcpus == 0 || config.vcpus > soft::most_vcpus) {
     return fail(Errc::invalid, "the software engine runs 1 to 254 vCPUs");
   }
+  if (config.tier == Tier::verify && config.vcpus != 1) {
+    return fail(Errc::invalid,
+                "the translator is verified with one vCPU only: others would change memory between");
+  }
   auto engine = std::make_unique<soft::SoftwareEngine>(config, machine);
-  if (config.tier == Tier::translate) TRY(engine->use_translators());
+  if (config.tier != Tier::interpret) TRY(engine->use_translators());
   return engine;
 }
 

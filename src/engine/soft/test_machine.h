@@ -48,6 +48,7 @@ class TestMachine final : public MachineView {
   u64 now_ns() override { return time_ns; }
   u64 wall_clock_ns() override { return time_ns; }
   void request_reset(char const* reason) override { resets.emplace_back(reason); }
+  void report_failure(char const* reason) override { failures.emplace_back(reason); }
 
   template <typename T>
   T load(u64 at) const {
@@ -69,7 +70,7 @@ class TestMachine final : public MachineView {
   std::vector<PortWrite> port_writes;
   std::vector<MmioWrite> mmio_writes;
   std::vector<u8> ended_interrupts;
-  std::vector<std::string> resets;
+  std::vector<std::string> resets, failures;
   u64 time_ns{};
 
  private:

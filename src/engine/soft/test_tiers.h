@@ -34,6 +34,7 @@ std::unique_ptr<Executor> make_executor() {
 }
 
 /// The translator with one vCPU's part of what an engine puts around it.
+template <bool verifies>
 class TranslatingExecutor final : public Executor, private PageListener {
  public:
   ~TranslatingExecutor() override {
@@ -45,6 +46,7 @@ class TranslatingExecutor final : public Executor, private PageListener {
       pages_ = std::make_unique<CodePages>(cpu.machine().memory(), rendezvous_);
       translator_ = std::move(translate::Translator::create(cpu, cache_bytes).value());
       cpu.follow_code(pages_.get(), &member_);
+      if (verifies) translator_->verify();
     }
     member_.enter_code();
     auto const exit = translator_->run(cpu, max_blocks);
@@ -83,10 +85,18 @@ inline std::vector<Tier> const& tiers() {
   static auto const all = std::vector<Tier>{
       {.name = "interpreter", .make = make_executor<Interpreter>},
       {.name = "translator",
-       .make = []() -> std::unique_ptr<Executor> { return std::make_unique<TranslatingExecutor>(); },
+       .make = []() -> std::unique_ptr<Executor> { return std::make_unique<TranslatingExecutor<false>>(); },
        .stale_dead_flags = true,
        .awaited = {}}};
   return all;
+}
+
+/// Beside them, for the guests of guest/asm: compares itself with the interpreter on the way.
+inline Tier verifying_tier() {
+  auto tier = tiers().back();
+  tier.name = "verifier";
+  tier.make = []() -> std::unique_ptr<Executor> { return std::make_unique<TranslatingExecutor<true>>(); };
+  return tier;
 }
 
 }  // namespace vireo::engine::soft

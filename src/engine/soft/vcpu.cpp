@@ -88,9 +88,21 @@ void Vcpu::forget_translations() {
   if (translator_) translator_->forget_all();
 }
 
-Result<> Vcpu::use_translator(u64 cache_bytes) {
+Result<> Vcpu::use_translator(u64 cache_bytes, bool verify) {
   translator_ = TRY(translate::Translator::create(cpu_, static_cast<u32>(cache_bytes)));
+  if (verify) translator_->verify();
   return {};
+}
+
+std::vector<Counter> Vcpu::counters() const {
+  auto const& tlb = cpu_.mmu.counters();
+  auto all = std::vector<Counter>{{"interpreter.instructions", cpu_.instructions},
+                                  {"tlb.walks", tlb.walks},
+                                  {"tlb.flushes", tlb.flushes},
+                                  {"tlb.page_flushes", tlb.page_flushes},
+                                  {"tlb.address_space_switches", tlb.switches}};
+  if (translator_) translator_->append_counters(all);
+  return all;
 }
 
 // The interpreter looks itself whether its code has changed.
@@ -145,9 +157,14 @@ void Vcpu::wait(u64 deadline) {
 }
 
 // The machine resets, or stops, the engine from another thread.
-void Vcpu::wait_for_stop(char const* reason) {
+void Vcpu::wait_for_stop(RunExit exit) {
+  auto const* const reason =
+      exit == RunExit::failed ? "the translator differs from the interpreter" : "triple fault";
   observe::log(observe::Level::info, "engine", "vcpu {}: {} at {:#x}", cpu_.id().value, reason, cpu_.state.rip);
-  cpu_.machine().request_reset(reason);
+  if (exit == RunExit::failed)
+    cpu_.machine().report_failure(reason);
+  else
+    cpu_.machine().request_reset(reason);
   while (!(cpu_.attention.load(std::memory_order_acquire) & attention_stop)) {
     cpu_.attention.fetch_and(attention_stop, std::memory_order_relaxed);
     wait(~u64{0});
@@ -180,17 +197,17 @@ void Vcpu::run() {
       continue;
     }
     member_.enter_code();
-    auto alive = deliver_pending();
+    auto exit = deliver_pending() ? RunExit::budget : RunExit::shutdown;
     auto const halted = cpu_.state.activity == Activity::halted;
-    if (alive && !halted) {
+    if (exit != RunExit::shutdown && !halted) {
       if (translator_) {
         auto const next = std::min(apic_.timer_deadline(), next_report);
         timer.arm(next - cpu_.machine_tsc_offset);
       }
-      alive = run_guest() != RunExit::shutdown;
+      exit = run_guest();
     }
     member_.leave_code();
-    if (!alive) return wait_for_stop("triple fault");
+    if (exit == RunExit::shutdown || exit == RunExit::failed) return wait_for_stop(exit);
     if (halted) wait(apic_.timer_deadline());
   }
 }

@@ -2,6 +2,7 @@
 
 #include <thread>
 
+#include "engine/counter.h"
 #include "engine/soft/code_pages.h"
 #include "engine/soft/interp/cpu.h"
 #include "engine/soft/interp/run_loop.h"
@@ -27,8 +28,8 @@ class Vcpu final : private ApicSurroundings, private PageListener {
   Vcpu(VcpuId id, MachineView& machine, x86::CpuidModel const& model, ApicFabric& fabric, CodePages& pages,
        u32 apic_timer_ratio);
   ~Vcpu() override { stop(); }
-  /// Before the first start: runs translated code, out of a cache of that many bytes.
-  Result<> use_translator(u64 cache_bytes);
+  /// Before the first start: runs translated code, out of a cache of that many bytes; `verify` compares it.
+  Result<> use_translator(u64 cache_bytes, bool verify);
 
   struct ClockBase {
     u64 machine_tsc_offset, tsc, ns;  // Cpu::machine_tsc_offset, clock_tsc, clock_ns
@@ -44,6 +45,8 @@ class Vcpu final : private ApicSurroundings, private PageListener {
   VcpuState const& state() const { return cpu_.state; }
   LocalApic& apic() { return apic_; }
   LocalApic const& apic() const { return apic_; }
+  VcpuId id() const { return cpu_.id(); }
+  std::vector<Counter> counters() const;
   u64 instructions() const { return __atomic_load_n(&cpu_.instructions, __ATOMIC_RELAXED); }
 
  private:
@@ -68,7 +71,7 @@ class Vcpu final : private ApicSurroundings, private PageListener {
   [[nodiscard]] bool deliver_pending();  // false: shutdown
   int next_interrupt();
   void wait(u64 deadline);
-  void wait_for_stop(char const* reason);
+  void wait_for_stop(RunExit exit);
   void wake();
   RunExit run_guest();
 

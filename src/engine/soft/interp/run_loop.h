@@ -11,6 +11,7 @@ enum class RunExit : u8 {
   attention,  // Cpu::attention is not zero
   idle,       // state.activity is not running (HLT)
   shutdown,   // triple fault
+  failed,     // a tier has found itself wrong; it has said how
 };
 
 /// Executes guest code of one vCPU out of a cache of decoded blocks.

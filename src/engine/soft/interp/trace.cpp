@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <cstdio>
-#include <cstdlib>
 
 #include "engine/soft/interp/block_cache.h"
 #include "x86/decoder.h"
@@ -11,17 +10,6 @@
 
 namespace vireo::engine::soft {
 namespace {
-
-u32 from_environment() {
-  auto const* const text = std::getenv("VIREO_TRACE");
-  if (text == nullptr) return 0;
-  auto const has = [wanted = std::string_view{text}](std::string_view word) {
-    return wanted.find(word) != std::string_view::npos;
-  };
-  return (has("exceptions") ? trace_exceptions : 0u) | (has("blocks") ? trace_blocks : 0u) |
-         (has("registers") ? trace_registers : 0u) | (has("counters") ? trace_counters : 0u);
-}
-std::atomic<u32> what_is_traced{from_environment()};
 
 std::string instruction_text(Cpu const& cpu, u64 rip, u8 const* code, u32 length) {
   auto insn = x86::Instruction{};
@@ -32,19 +20,21 @@ std::string instruction_text(Cpu const& cpu, u64 rip, u8 const* code, u32 length
   return text + (status == x86::DecodeStatus::ok ? x86::disassemble(insn, rip) : "(bad)");
 }
 
-std::string registers_text(VcpuState const& s) {
-  constexpr char const* names[]{"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
-                                "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15"};
-  auto text = std::string{};
-  for (auto i = 0u; i < 16; ++i)
-    text += fmt::format("{:>4}={:016x}{}", names[i], s.gpr[i], i % 4 == 3 ? "\n" : "");
-  return text + fmt::format(" rip={:016x} rflags={:08x}\n", s.rip, s.rflags);
-}
-
 }  // namespace
 
-void set_trace(u32 what) { what_is_traced.store(what, std::memory_order_relaxed); }
-u32 trace() { return what_is_traced.load(std::memory_order_relaxed); }
+char const* register_name(u8 gpr) {
+  constexpr char const* names[]{"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
+                                "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15"};
+  return names[gpr];
+}
+
+std::string registers_text(VcpuState const& s) {
+  auto text = std::string{};
+  for (auto i = u8{0}; i < 16; ++i) {
+    text += fmt::format("{:>4}={:016x}{}", register_name(i), s.gpr[i], i % 4 == 3 ? "\n" : "");
+  }
+  return text + fmt::format(" rip={:016x} rflags={:08x}\n", s.rip, s.rflags);
+}
 
 void trace_block(Cpu const& cpu, u64 rip, u8 const* code, Block const& block) {
   auto text = trace() & trace_registers ? registers_text(cpu.state) : std::string{};

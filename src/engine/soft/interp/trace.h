@@ -3,25 +3,17 @@
 #include <string>
 
 #include "engine/soft/interp/cpu.h"
+#include "engine/trace.h"
 
 namespace vireo::engine::soft {
 
 struct Block;
 
-/// What the run loop prints to stderr. Slow; for debugging. Also set by
-/// VIREO_TRACE=exceptions,blocks,registers.
-enum TraceWhat : u32 {
-  trace_exceptions = 1,
-  trace_blocks = 2,
-  trace_registers = 4 /* with each block */,
-  trace_counters = 8 /* at the end */
-};
-void set_trace(u32 what);
-u32 trace();
-
 void trace_block(Cpu const& cpu, u64 rip, u8 const* code, Block const& block);
 void trace_exception(Cpu const& cpu, Fault const& fault);
 
+char const* register_name(u8 gpr);
+std::string registers_text(VcpuState const& state);
 /// Registers, segments, control registers and the next instruction, for people.
 std::string describe(Cpu& cpu);
 

@@ -1,8 +1,12 @@
 #include "engine/soft/mmu/mmu.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <cstdio>
 
 #include "engine/soft/mmu/page_table.h"
+#include "engine/trace.h"
 
 namespace vireo::engine::soft {
 
@@ -77,6 +81,8 @@ void Mmu::derive_from_mode() {
 
 void Mmu::set_cr3(u64 cr3, bool keep) {
   root_ = cr3;
+  ++counters_.switches;
+  note_flush(keep ? "switch to address space" : "switch with flush to address space", cr3);
   if (mode_.format == PagingMode::Format::pae) load_pdptes(cr3);
   auto& space = space_for(present_pcid());
   auto const flushes = !keep || !mode_.pcid;
@@ -163,7 +169,16 @@ void Mmu::drop_non_global(u8 window) {
   tell_observer(window);
 }
 
+// Not in noexcept code that translated code calls.
+void Mmu::note_flush(char const* what, u64 where) {
+  if ((trace() & trace_tlb) == 0) [[likely]]
+    return;
+  std::fputs(fmt::format("tlb {} {:#x}\n", what, where).c_str(), stderr);
+}
+
 void Mmu::flush_all() {
+  ++counters_.flushes;
+  note_flush("flush of everything, address space", root_);
   global_stamp_ = ++last_stamp_;
   if (any_large_page_) {
     large_pages_.fill(0);
@@ -177,6 +192,8 @@ void Mmu::flush_all() {
 }
 
 void Mmu::flush_non_global() {
+  ++counters_.flushes;
+  note_flush("flush of what is not global, address space", root_);
   for (auto& space : spaces_) {
     clear(window_of(space));
     space = {};
@@ -189,6 +206,8 @@ void Mmu::flush_non_global() {
 }
 
 void Mmu::flush_pcid(u16 pcid) {
+  ++counters_.flushes;
+  note_flush("flush of PCID", pcid);
   auto const found = std::ranges::find_if(spaces_, [pcid](auto& s) { return s.stamp != 0 && s.pcid == pcid; });
   if (found == spaces_.end()) return;
   found->stamp = ++last_stamp_;
@@ -200,6 +219,8 @@ void Mmu::flush_pcid(u16 pcid) {
 }
 
 void Mmu::flush_page(u64 linear) {
+  ++counters_.page_flushes;
+  note_flush("flush of page", linear);
   if (test_bit(gigabyte_pages_seen_, linear / GiB)) return flush_all();
   forget_directories();
   if (!test_bit(large_pages_, linear / large_page)) return drop_pages(linear, 1);

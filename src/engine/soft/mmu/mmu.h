@@ -7,6 +7,7 @@
 
 #include "engine/soft/code_pages.h"
 #include "engine/soft/interp/fault.h"
+#include "engine/soft/mmu/store_log.h"
 #include "engine/soft/mmu/window.h"
 #include "memory/guest_memory.h"
 #include "vocab/numbers.h"
@@ -55,6 +56,9 @@ class Mmu {
   Mmu(memory::GuestMemory& memory, u8 physical_address_bits, bool gigabyte_pages);
   /// Pages with translated code get no write tags from here on. Null ends it. Flushes everything.
   void follow_code(CodePages* pages, Rendezvous::Member* member);
+
+  /// From here on the log hears of stores. Null: nobody does. While all is flushed.
+  void set_store_log(StoreLog* log) { store_log_ = log; }
 
   // ---- control registers ----
   /// Takes over the mode; flushes everything when it changed. `cr3` is for the PDPTEs when PAE paging begins.
@@ -112,6 +116,12 @@ class Mmu {
     auto const index = Window::index(linear);
     (*usage_)[window].executed[linear >> 63][index / 64] |= u64{1} << index % 64;
   }
+
+  /// Walks of page tables, whole and partial flushes, INVLPGs, loads of CR3.
+  struct Counters {
+    u64 walks{}, flushes{}, page_flushes{}, switches{};
+  };
+  Counters const& counters() const { return counters_; }
 
   u8 physical_address_bits() const { return physical_address_bits_; }
   /// Host address of physical memory, or null; for page tables and the like.
@@ -181,6 +191,7 @@ class Mmu {
   void drop_non_global(u8 window);
   void drop_pages(u64 linear, u32 pages);
   void tell_observer(u8 window);
+  void note_flush(char const* what, u64 where);
   void forget_directories() { directory_stamp_ = ++last_stamp_; }
   void load_pdptes(u64 cr3);
   void derive_from_mode();
@@ -218,6 +229,8 @@ class Mmu {
   MappingObserver* observer_{};
   CodePages* code_pages_{};
   Rendezvous::Member* member_{};
+  StoreLog* store_log_{};
+  Counters counters_{};
   Unreported unreported_{};
   std::unique_ptr<std::array<Usage, Windows::count>> usage_;
   std::unique_ptr<std::array<std::array<Cached, ways>, sets>> cached_;

@@ -69,6 +69,8 @@ bool Mmu::fill(u64 linear, Access access, Rights rights, Cached const& cached) n
   auto& usage = (*usage_)[number];
   auto& entry = windows_[number].tlb[index];
   auto& write_entry = windows_[number].writes[index];
+  if (stores && store_log_ != nullptr) [[unlikely]]
+    stores = access == Access::write && store_log_->open(cached.host, write_entry, index);
   if (entry.page == 0 && write_entry.page == 0) usage.used_list[usage.used++] = static_cast<u16>(index);
   usage.executable |= executes;
   if (number >= Windows::supervisor && !(flags & global)) {
@@ -92,6 +94,8 @@ bool Mmu::fill(u64 linear, Access access, Rights rights, Cached const& cached) n
 }
 
 void Mmu::table_changed(std::byte* entry, Walk const& walk) noexcept {
+  if (store_log_ != nullptr) [[unlikely]]
+    store_log_->table_changed(entry);
   if (code_pages_ == nullptr || !code_pages_->watched(entry, sizeof(u32))) return;
   if (!walk.quiet) return code_pages_->stored(entry, sizeof(u32), member_);
   unreported_.entries[unreported_.count++] = entry;
@@ -123,6 +127,7 @@ void Mmu::note_large_page(u64 linear, u64 size) noexcept {
 }
 
 bool Mmu::walk(u64 linear, Access access, Rights rights, Walk& walk) noexcept {
+  ++counters_.walks;
   using Format = PagingMode::Format;
   auto& result = walk.result;
   result.page = linear & page_mask;

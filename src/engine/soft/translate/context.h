@@ -23,6 +23,8 @@ enum class ExitKind : u32 {
   interrupt,  // attention at the start of a loop: `site` is a Site
 };
 
+inline constexpr u32 exit_kinds{9};
+
 /// What translated code keeps in memory. RSP points here while it runs, and the host's stack for slow paths
 /// lies below; the flags that PUSHFQ has saved lie in the eight bytes below as well.
 struct alignas(256) Context {

@@ -184,10 +184,10 @@ Kind classify_integer(Item& item) {
 }
 
 /// System instructions that are quick enough without the interpreter.
-Kind classify_system(Item const& item, CodeMode const& mode) {
+Kind classify_system(Item const& item, CodeMode const& mode, Features const& features) {
   using enum Operation;
-  if (!mode.code64()) return Kind::interpret;
   auto const& insn = item.insn;
+  if (!mode.code64() || !features.offered(insn)) return Kind::interpret;
   switch (insn.operation) {
     case lfence:
     case cld: return Kind::system;
@@ -211,7 +211,7 @@ Kind classify(Item& item, CodeMode const& mode, Features const& features) {
   auto const& insn = item.insn;
   auto const& row = x86::row_of(insn);
   if (is_prefetch(insn.operation)) return Kind::nothing;
-  if (auto const kind = classify_system(item, mode); kind != Kind::interpret) return kind;
+  if (auto const kind = classify_system(item, mode, features); kind != Kind::interpret) return kind;
   if (row.family != x86::Family::integer && row.family != x86::Family::vector) return Kind::interpret;
   if (left_to_interpreter(insn.operation) || !features.offered(insn)) return Kind::interpret;
   if (row.has(x86::Attribute::privileged) || row.has(x86::Attribute::io_privileged)) return Kind::interpret;

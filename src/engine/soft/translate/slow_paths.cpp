@@ -29,6 +29,8 @@ u64 Translator::refill(Context* context, u64 linear, u32 number) {
   auto const& site = self.cache_->sites[number];
   ++self.counters_.refills;
   context->fault_address = linear;
+  if (self.miss_count_ < self.misses_.size()) self.misses_[self.miss_count_] = {linear, site.write};
+  ++self.miss_count_;
   // SOUND: an address in guest memory, as a number.
   return reinterpret_cast<u64>(
       self.cpu_.mmu.refill(linear, site.size, site.write ? Access::write : Access::read, self.cpu_.rights()));

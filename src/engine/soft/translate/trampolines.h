@@ -12,7 +12,7 @@ class CodeCache;
 struct Trampolines {
   /// Runs translated code from Context::target until it leaves; the kind of exit.
   u32 (*enter)(Context*){};
-  std::array<u8 const*, 9> exits{};  // by ExitKind; r11: site, r10: address
+  std::array<u8 const*, exit_kinds> exits{};  // by ExitKind; r11: site, r10: address
   /// Called with r10 = linear address, r11 = site: r10 becomes the host's address, or the access exit is taken.
   u8 const* refill{};
   u8 const* refill_group{};  // the same, but r10 becomes 0

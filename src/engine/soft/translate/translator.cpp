@@ -1,12 +1,10 @@
 #include "engine/soft/translate/translator.h"
 
-#include <fmt/format.h>
-#include <fmt/ranges.h>
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
-#include <numeric>
 
 #include "engine/soft/interp/lower.h"
 #include "engine/soft/interp/system/event.h"
@@ -28,6 +26,12 @@ constexpr u64 user_half{u64{1} << 47};
 
 bool needs_care(VcpuState const& state) {
   return (state.rflags & (x86::flag_tf | x86::flag_rf)) || (state.dr7 & 0xff) || state.interrupt_shadow;
+}
+
+/// Gives the same result when it runs again.
+bool repeatable(x86::Operation operation) {
+  using enum x86::Operation;
+  return operation != rdtsc && operation != rdtscp && operation != rdrand && operation != rdseed;
 }
 
 /// Nobody wrote between the first look and the watch.
@@ -78,7 +82,6 @@ Translator::Translator(Cpu& cpu, std::unique_ptr<CodeCache> cache)
 }
 
 Translator::~Translator() {
-  if (trace() & trace_counters) print_counters();
   leave_host_thread(this);
   cpu_.mmu.set_observer(nullptr);
   cpu_.poll_words = {};
@@ -135,7 +138,7 @@ RunExit Translator::run(Cpu& cpu, u32 max_exits) {
       continue;
     }
     enter(block);
-    if (arrived_) fill_jump(cpu.state.rip, block);
+    if (arrived_ && verifier_ == nullptr) fill_jump(cpu.state.rip, block);
     arrived_ = false;
     auto const exit = leave(static_cast<ExitKind>(trampolines_.enter(context_)));
     if (exit != RunExit::budget) return exit;
@@ -160,8 +163,15 @@ void Translator::enter(u32 block) {
   context_->fs_base = state.seg(x86::SegmentRegister::fs).base;
   context_->gs_base = state.seg(x86::SegmentRegister::gs).base;
   context_->entry_flags = (state.rflags & 0xff) << 8 | (state.rflags & x86::flag_of ? 1 : 0);
+  auto const saved_flags = verifier_ != nullptr && ++entries_ % 2 == 0;
   // SOUND: an address in executable memory, as a number.
-  context_->target = reinterpret_cast<u64>(cache_->executable(of.entry));
+  context_->target = reinterpret_cast<u64>(cache_->executable(saved_flags ? of.saved_entry : of.entry));
+  if (verifier_ == nullptr) [[likely]]
+    return;
+  entered_ = block;
+  // SOUND: the eight bytes below the context hold RFLAGS for entries with saved flags.
+  reinterpret_cast<u64*>(context_)[-1] = state.rflags;
+  verifier_->begin();
 }
 
 void Translator::prepare_window(u8 window, u16 mode) {
@@ -185,6 +195,7 @@ GenericInstruction Translator::lowered(x86::Instruction const& insn) {
 RunExit Translator::execute(GenericInstruction const& what) {
   ++counters_.interpreted;
   ++counters_.interpreted_by_operation[static_cast<u32>(what.instruction.operation)];
+  ++cpu_.instructions;
   auto& state = cpu_.state;
   cpu_.code_page_host = nullptr;
   state.rip += what.instruction.length;
@@ -196,25 +207,6 @@ RunExit Translator::execute(GenericInstruction const& what) {
     if (deliver_event(cpu_, exception_event(fault)) != Delivery::delivered) return RunExit::shutdown;
   }
   return RunExit::budget;
-}
-
-void Translator::print_counters() const {
-  auto const& c = counters_;
-  fmt::print(
-      stderr,
-      "translations {} ({} bytes of {}), links {}, slots {}, slot misses {}, jumps {}, polls {}, refills {}\n"
-      "interpreted {}, untranslated {}, slow accesses {}, traps {}, invalidated {}, stale {}, flushes {}\n",
-      c.translations, c.guest_bytes, cache_->used(), c.links, c.slot_fills, c.slot_misses, c.jump_fills,
-      c.polls, c.refills, c.interpreted, c.crossings, c.slow_accesses, c.traps, c.invalidations, c.stale,
-      c.flushes);
-  fmt::print(stderr, "windows cleared: {}\n", fmt::join(c.windows_cleared, " "));
-  auto order = std::vector<u32>(x86::operation_count);
-  std::iota(order.begin(), order.end(), 0u);
-  std::ranges::sort(order, std::ranges::greater{}, [&](u32 i) { return c.interpreted_by_operation[i]; });
-  for (auto i = 0u; i < 30 && c.interpreted_by_operation[order[i]] != 0; ++i) {
-    fmt::print(stderr, "  {} {}\n", x86::name(static_cast<x86::Operation>(order[i])),
-               c.interpreted_by_operation[order[i]]);
-  }
 }
 
 // ---- finding and making blocks ----
@@ -327,6 +319,11 @@ u32 Translator::generate(PageCode& page, u16 offset, bool grouped) {
   page.blocks.push_back(number);
   ++counters_.translations;
   counters_.guest_bytes += region_->length;
+  auto const& block = cache_->blocks[number];
+  if (trace() & trace_blocks) show_block(block, cpu_.state.rip);
+  perf_map_.add(cache_->executable(block.indirect_entry), block.code_end - block.indirect_entry,
+                cpu_.state.rip);
+  if (new_block_seen_) new_block_seen_(block, host_code(block));
   return number;
 }
 
@@ -348,12 +345,14 @@ u32 Translator::slot_for(PageCode const& page, i64 target, bool flags_saved) {
 }
 
 bool Translator::offered(x86::Instruction const& insn) const {
+  if (verifier_ != nullptr && !repeatable(insn.operation)) return false;
   auto const& row = x86::row_of(insn);
   auto const has = [&](x86::Feature feature) { return feature == x86::Feature::always || cpu_.has(feature); };
   return has(row.feature) && has(row.second_feature);
 }
 
 void Translator::clear_cache() {
+  auto const began = std::chrono::steady_clock::now();
   next_ = CodeCache::no_block;
   ++generation_;
   ++counters_.flushes;
@@ -362,6 +361,10 @@ void Translator::clear_cache() {
   recent_ = {};
   slots_.clear();
   slots_used_ = {};
+  auto const took = std::chrono::steady_clock::now() - began;
+  counters_.longest_drop_ns =
+      std::max(counters_.longest_drop_ns,
+               static_cast<u64>(std::chrono::duration_cast<std::chrono::nanoseconds>(took).count()));
 }
 
 // ---- windows ----

@@ -1,14 +1,18 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <unordered_map>
 
+#include "engine/counter.h"
 #include "engine/soft/interp/run_loop.h"
 #include "engine/soft/mmu/window.h"
 #include "engine/soft/translate/code_cache.h"
 #include "engine/soft/translate/generator.h"
+#include "engine/soft/translate/perf_map.h"
 #include "engine/soft/translate/region.h"
 #include "engine/soft/translate/trampolines.h"
+#include "engine/soft/translate/verifier.h"
 
 namespace vireo::engine::soft::translate {
 
@@ -16,6 +20,8 @@ struct Counters {
   u64 translations{}, guest_bytes{}, links{}, slot_fills{}, jump_fills{}, interpreted{}, slow_accesses{},
       traps{}, invalidations{}, flushes{}, polls{}, refills{}, crossings{}, slot_misses{}, stale{};
   std::array<u64, Windows::count> windows_cleared{};
+  u64 longest_drop_ns{};  // of all translations at once
+  std::array<u64, exit_kinds> exits{};
   std::array<u64, x86::operation_count> interpreted_by_operation{};
 };
 
@@ -35,6 +41,16 @@ class Translator final : private Slots, private Features, private Lowering, publ
   // void drop_write_tags
 
   Counters const& counters() const { return counters_; }
+  void append_counters(std::vector<Counter>& to) const;
+
+  // ---- tools; before the guest runs ----
+  /// Runs everything twice and compares, from here on. Blocks are not linked.
+  void verify() { verifier_ = std::make_unique<Verifier>(cpu_); }
+  std::string const& difference() const { return verifier_->report(); }
+  /// Sees, and may spoil, the host code of each new block: for tests of the verifier.
+  void on_new_block(std::function<void(Block const&, std::span<u8>)> seen) {
+    new_block_seen_ = std::move(seen);
+  }
 
   // For signal handlers of this thread.
   bool contains(u8 const* host_code) const { return cache_->contains(host_code); }
@@ -63,11 +79,16 @@ class Translator final : private Slots, private Features, private Lowering, publ
   bool nearly_full() const;
   void note_code(PageCode& page, std::byte* host, u64 chunks);
   void clear_cache();
-  void print_counters() const;
   void clear_window(u8 window);
   void prepare_window(u8 window, u16 mode);
   void enter(u32 block);
   RunExit step();
+  void arrive(ExitKind kind);
+  bool verified(ExitKind kind);
+  RunExit leave_settled(ExitKind kind);
+  std::span<u8> host_code(Block const& block);
+  void show_block(Block const& block, u64 linear);
+  void show_exit(ExitKind kind);
   RunExit execute(GenericInstruction const& instruction);
 
   // ---- after an exit ----
@@ -120,6 +141,19 @@ class Translator final : private Slots, private Features, private Lowering, publ
     PageCode* page{};
   };
   std::array<Recent, 1024> recent_{};
+
+  // ---- tools ----
+  std::unique_ptr<Verifier> verifier_;
+  u32 entered_{};  // block
+  u64 entries_{};
+  std::function<void(Block const&, std::span<u8>)> new_block_seen_;
+  PerfMap perf_map_;
+  struct Miss {
+    u64 linear{};
+    bool write{};
+  };
+  std::array<Miss, 32> misses_{};  // of the TLB since the last entry, for the trace
+  u32 miss_count_{};
 };
 
 }  // namespace vireo::engine::soft::translate

@@ -4,6 +4,7 @@
 #include "engine/soft/interp/trace.h"
 #include "engine/soft/translate/host.h"
 #include "engine/soft/translate/translator.h"
+#include "engine/trace.h"
 #include "observe/log.h"
 
 // What happens when translated code has come back.
@@ -15,19 +16,54 @@ bool is_canonical(u64 linear) { return static_cast<u64>(static_cast<i64>(linear 
 }  // namespace
 
 RunExit Translator::leave(ExitKind kind) {
-  auto const number = context_->site;
+  ++counters_.exits[static_cast<u32>(kind)];
   cpu_.take_bases_over();
   repair_x87_pointers();
+  arrive(kind);
+  if ((trace() & (trace_exits | trace_tlb)) != 0) [[unlikely]]
+    show_exit(kind);
+  if (verifier_ != nullptr && !verified(kind)) [[unlikely]]
+    return RunExit::failed;
+  return leave_settled(kind);
+}
+
+/// The guest's state becomes that of the instruction boundary at which translated code has stopped.
+void Translator::arrive(ExitKind kind) {
+  auto const number = context_->site;
+  switch (kind) {
+    case ExitKind::link:
+    case ExitKind::slot:
+    case ExitKind::poll: return settle_exit(cache_->exits[number]);
+    case ExitKind::interrupt:
+    case ExitKind::access:
+    case ExitKind::interpret: return settle(number);
+    case ExitKind::indirect:
+      if (!is_canonical(context_->address)) return settle(context_->jumped_from);
+      take_flags(true);
+      cpu_.state.rip = context_->address;
+      return;
+    case ExitKind::trap: return trap();
+    case ExitKind::stale: {
+      auto const& block = cache_->blocks[number];
+      take_flags(context_->address != 0);
+      cpu_.state.rip = block.page->linear + (block.page->relative ? context_->delta : 0) + block.start;
+      return;
+    }
+  }
+}
+
+RunExit Translator::leave_settled(ExitKind kind) {
+  auto const number = context_->site;
   switch (kind) {
     case ExitKind::link:
     case ExitKind::slot: {
       auto const exit = cache_->exits[number];
-      settle_exit(exit);
       auto const generation = generation_;
       auto const target = find_block(exit.grouped);
       if (target == CodeCache::no_block || generation != generation_) return RunExit::budget;
       next_ = target;
       counters_.slot_misses += kind == ExitKind::slot ? 1u : 0u;
+      if (verifier_ != nullptr) return RunExit::budget;
       if (kind == ExitKind::link)
         link(number, target);
       else
@@ -35,48 +71,31 @@ RunExit Translator::leave(ExitKind kind) {
       return RunExit::budget;
     }
     case ExitKind::poll:
-      ++counters_.polls;
-      settle_exit(cache_->exits[number]);
-      return RunExit::budget;
-    case ExitKind::interrupt:
-      ++counters_.polls;
-      settle(number);
-      return RunExit::budget;
+    case ExitKind::interrupt: ++counters_.polls; return RunExit::budget;
     case ExitKind::indirect: {
       auto const linear = context_->address;
-      if (!is_canonical(linear)) {
-        settle(context_->jumped_from);
-        return step();
-      }
-      take_flags(true);
-      cpu_.state.rip = linear;
+      if (!is_canonical(linear)) return step();
       if (context_->poll != 0) return RunExit::budget;
       auto const generation = generation_;
       auto const target = find_block();
       if (target == CodeCache::no_block || generation != generation_) return RunExit::budget;
       next_ = target;
-      fill_jump(linear, target);
+      if (verifier_ == nullptr) fill_jump(linear, target);
       return RunExit::budget;
     }
-    case ExitKind::access:
-      ++counters_.slow_accesses;
-      settle(number);
-      return access(cache_->sites[number]);
+    case ExitKind::access: ++counters_.slow_accesses; return access(cache_->sites[number]);
     case ExitKind::interpret: {
-      settle(number);
       auto const& instruction = cache_->interpreted[cache_->sites[number].interpreted];
       auto const operation = instruction.instruction.operation;
       arrived_ = operation == x86::Operation::syscall || operation == x86::Operation::sysret;
       return instruction.lowered.handler != nullptr ? execute(instruction) : step();
     }
-    case ExitKind::trap: trap(); return step();
+    case ExitKind::trap: return step();
     case ExitKind::stale: {
       ++counters_.stale;
-      auto const& block = cache_->blocks[number];
-      take_flags(context_->address != 0);
-      cpu_.state.rip = block.page->linear + (block.page->relative ? context_->delta : 0) + block.start;
       auto const generation = generation_;
-      auto const target = find_block(block.grouped);
+      auto const target = find_block(cache_->blocks[number].grouped);
+      if (verifier_ != nullptr) return RunExit::budget;
       if (target != CodeCache::no_block && generation == generation_) forward_stale(number, target);
       return RunExit::budget;
     }

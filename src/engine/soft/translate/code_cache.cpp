@@ -1,7 +1,6 @@
 #include "engine/soft/translate/code_cache.h"
 
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
@@ -13,18 +12,13 @@ constexpr u32 first_table_size{1u << 14};
 }
 
 Result<std::unique_ptr<CodeCache>> CodeCache::create(u32 capacity) {
-  auto const file = memfd_create("vireo-translated", MFD_CLOEXEC);
-  if (file < 0) return fail(Errc::no_space, "memfd_create for translated code failed");
-  if (ftruncate(file, capacity) != 0) {
-    close(file);
-    return fail(Errc::no_space, "no space for translated code");
-  }
-  // SOUND: two fresh mappings of one private file, known to nobody else.
-  auto* const writable = mmap(nullptr, capacity, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
-  auto* const executable = mmap(nullptr, capacity, PROT_READ | PROT_EXEC, MAP_SHARED, file, 0);
-  close(file);
-  if (writable == MAP_FAILED || executable == MAP_FAILED) {
-    if (writable != MAP_FAILED) munmap(writable, capacity);
+  // Shared memory without a name: perf looks into its map of names only for what has no file.
+  // SOUND: a fresh mapping, and a second one of the same pages, known to nobody else.
+  auto* const writable = mmap(nullptr, capacity, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (writable == MAP_FAILED) return fail(Errc::no_space, "no space for translated code");
+  auto* const executable = mremap(writable, 0, capacity, MREMAP_MAYMOVE);
+  if (executable == MAP_FAILED || mprotect(executable, capacity, PROT_READ | PROT_EXEC) != 0) {
+    munmap(writable, capacity);
     if (executable != MAP_FAILED) munmap(executable, capacity);
     return fail(Errc::no_space, "the host refuses executable memory");
   }

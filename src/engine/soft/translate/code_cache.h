@@ -11,7 +11,7 @@
 
 namespace vireo::engine::soft::translate {
 
-/// Host code of one vCPU and what is known of it. One memfd mapped twice, so that no mapping is both writable
+/// Host code of one vCPU and what is known of it. Shared memory mapped twice, so that no mapping is both writable
 /// and executable. Used by the vCPU's thread only.
 class CodeCache {
  public:

@@ -1,5 +1,8 @@
 #include <gtest/gtest.h>
 
+#include <fstream>
+#include <iterator>
+
 #include "engine/soft/test_machine.h"
 #include "engine/soft/translate/translator.h"
 
@@ -21,7 +24,7 @@ u64 store_long_way(TestMachine& machine) {
   return count;
 }
 
-TEST(FullCodeCache, IsDroppedAndTheGuestGoesOn) {
+TEST(TranslatedCode, IsDroppedWhenTheCacheIsFullAndTheGuestGoesOn) {
   auto machine = TestMachine{};
   auto const model = x86::CpuidModel::create("x86-64-v3", 1).value();
   auto cpu = Cpu{VcpuId{0}, machine, model};
@@ -38,6 +41,19 @@ TEST(FullCodeCache, IsDroppedAndTheGuestGoesOn) {
   EXPECT_EQ(machine.load<u64>(data_at), count * (count - 1) / 2);
   EXPECT_GE(translator->counters().flushes, 1u);
   EXPECT_GT(translator->counters().longest_drop_ns, 0u);
+}
+
+TEST(TranslatedCode, IsNowhereWritableAndExecutable) {
+  auto machine = TestMachine{};
+  auto const model = x86::CpuidModel::create("x86-64-v3", 1).value();
+  auto cpu = Cpu{VcpuId{0}, machine, model};
+  auto const translator = Translator::create(cpu, cache_bytes).value();
+
+  auto file = std::ifstream{"/proc/self/maps"};
+  auto const maps = std::string{std::istreambuf_iterator<char>{file}, {}};
+
+  EXPECT_NE(maps.find(" r-xs "), std::string::npos);
+  EXPECT_EQ(maps.find(" rwx"), std::string::npos);
 }
 
 }  // namespace

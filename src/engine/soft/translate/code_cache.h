@@ -11,8 +11,8 @@
 
 namespace vireo::engine::soft::translate {
 
-/// Host code of one vCPU and what is known of it. Shared memory mapped twice, so that no mapping is both writable
-/// and executable. Used by the vCPU's thread only.
+/// Host code of one vCPU and what is known of it. Shared memory mapped twice, so that no mapping is both
+/// writable and executable. Used by the vCPU's thread only.
 class CodeCache {
  public:
   /// Errors: no_space when the host refuses executable memory.

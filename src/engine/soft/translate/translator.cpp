@@ -31,7 +31,9 @@ bool needs_care(VcpuState const& state) {
 /// Gives the same result when it runs again.
 bool repeatable(x86::Operation operation) {
   using enum x86::Operation;
-  return operation != rdtsc && operation != rdtscp && operation != rdrand && operation != rdseed;
+  auto const changes_rights = operation == stac || operation == clac;
+  return !changes_rights && operation != rdtsc && operation != rdtscp && operation != rdrand &&
+         operation != rdseed;
 }
 
 /// Nobody wrote between the first look and the watch.
@@ -337,7 +339,7 @@ void Translator::note_code(PageCode& page, std::byte* host, u64 chunks) {
 
 u32 Translator::slot_for(PageCode const& page, i64 target, bool flags_saved) {
   auto const key = u64{page.number} << 33 ^ static_cast<u64>(target) << 1 ^ (flags_saved ? 1u : 0u);
-  auto& used = slots_used_[page.relative ? 0 : 1];
+  auto& used = slots_used_[page.mode & CodeMode::supervisor_key ? 1 : 0];
   auto const [at, fresh] = slots_.try_emplace(key, used);
   if (!fresh) return at->second;
   ++used;

@@ -190,7 +190,7 @@ TEST_F(CodePagesTest, PageIsWatchedEvenIfAStoreComesWhileOthersAreAsked) {
 /// One vCPU rewrites a number that others have translated, again and again; each translates with what it has
 /// dropped.
 TEST_F(CodePagesTest, NoStoreIsLostBetweenThreads) {
-  constexpr auto translations = u64{2000};  // of each
+  constexpr auto translations = u64{300};  // of each
   struct Translator final : PageListener {
     explicit Translator(Rendezvous& rendezvous) : member{rendezvous, *this} {}
     void drop_code(std::byte*) override { valid = false; }

@@ -81,8 +81,8 @@ struct Runner {
 
   void run(u32 rounds) {
     for (auto round = u32{}; round < rounds; ++round) {
-      vcpu.member.enter_code();
       attention.store(false, std::memory_order_relaxed);
+      vcpu.member.enter_code();
       for (auto steps = 0; steps < 100 && !attention.load(std::memory_order_acquire); ++steps) {
         if (translation == 0) translation = memory.load(std::memory_order_acquire);
         ran.store(translation, std::memory_order_release);
@@ -100,7 +100,7 @@ struct Runner {
 };
 
 TEST(Rendezvous, NobodyRunsOldCodeOnceARequestIsBack) {
-  constexpr auto versions = u64{3000};
+  constexpr auto versions = u64{500};
   auto rendezvous = Rendezvous{};
   auto memory = std::atomic<u64>{1};
   auto runners = std::array<std::unique_ptr<Runner>, 2>{};

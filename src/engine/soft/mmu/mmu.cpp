@@ -137,7 +137,7 @@ void Mmu::enter(Space& space) {
 // ---- invalidation ----
 
 void Mmu::tell_observer(u8 window) {
-  (*usage_)[window].executed = {};
+  (*usage_)[window].executed.clear();
   if (observer_ != nullptr) observer_->mappings_changed(window);
 }
 
@@ -149,6 +149,7 @@ void Mmu::clear(u8 window) {
     windows_[window].writes[index] = {Window::no_tag(index), 0};
   }
   usage.used = 0;
+  usage.global = false;
   usage.non_global_executable = false;  // told below
   drop_non_global(window);
   if (!usage.executable) return;
@@ -218,17 +219,23 @@ void Mmu::flush_pcid(u16 pcid) {
   forget_directories();
 }
 
-void Mmu::flush_page(u64 linear) {
+void Mmu::flush_page(u64 linear) { flush_page_of(linear, *space_); }
+
+void Mmu::flush_page_pcid(u64 linear, u16 pcid) {
+  for (auto const& space : spaces_) {
+    if (space.stamp != 0 && space.pcid == pcid) return flush_page_of(linear, space);
+  }
+}
+
+void Mmu::flush_page_of(u64 linear, Space const& space) {
   ++counters_.page_flushes;
   note_flush("flush of page", linear);
   if (test_bit(gigabyte_pages_seen_, linear / GiB)) return flush_all();
   forget_directories();
-  if (!test_bit(large_pages_, linear / large_page)) return drop_pages(linear, 1);
+  if (!test_bit(large_pages_, linear / large_page)) return drop_pages(linear, 1, space);
   auto const span = mode_.format == PagingMode::Format::two_level ? 2 * large_page : large_page;
-  drop_pages(align_down(linear, span), static_cast<u32>(span / page_size));
+  drop_pages(align_down(linear, span), static_cast<u32>(span / page_size), space);
 }
-
-void Mmu::flush_page_pcid(u64 linear, u16) { flush_page(linear); }  // more than asked for is allowed
 
 void Mmu::drop_write_tags(std::byte const* page) {
   // SOUND: compared only.
@@ -243,11 +250,13 @@ void Mmu::drop_write_tags(std::byte const* page) {
   }
 }
 
-void Mmu::drop_pages(u64 linear, u32 pages) {
+/// From this address space, and global pages from all.
+void Mmu::drop_pages(u64 linear, u32 pages, Space const& space) {
   auto const first = align_down(linear, page_size);
   for (auto window = u8{}; window < Windows::count; ++window) {
     auto& usage = (*usage_)[window];
-    if (usage.used == 0) continue;
+    auto const concerned = window >= Windows::supervisor || window == window_of(space) || usage.global;
+    if (usage.used == 0 || !concerned) continue;
     auto executed = false;
     for (auto i = u32{}; i < pages; ++i) {
       auto const page = first + i * page_size;
@@ -255,14 +264,15 @@ void Mmu::drop_pages(u64 linear, u32 pages) {
       auto const& entry = windows_[window].tlb[index];
       auto const writable_here = windows_[window].writes[index].tag == page;
       if (entry.read == page || entry.execute == page || writable_here) make_invalid(windows_[window], index);
-      executed |= test_bit(usage.executed[page >> 63], index);
+      executed |= usage.executed.may_hold(page / page_size);
     }
     if (executed) tell_observer(window);
   }
   for (auto i = u32{}; i < pages; ++i) {
     auto const page = first + i * page_size;
     for (auto& cached : (*cached_)[(page >> 12) % sets]) {
-      if (cached.page == page) cached.page = ~u64{};
+      auto const concerned = cached.stamp == space.stamp || cached.stamp == global_stamp_;
+      if (cached.page == page && concerned) cached.page = ~u64{};
     }
   }
 }

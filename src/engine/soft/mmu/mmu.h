@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <memory>
 #include <optional>
+#include <utility>
 
 #include "engine/soft/code_pages.h"
 #include "engine/soft/interp/fault.h"
@@ -112,10 +113,7 @@ class Mmu {
   }
   /// May be null. Whoever remembers addresses of code for a window says so for each page with note_executed().
   void set_observer(MappingObserver* observer) { observer_ = observer; }
-  void note_executed(u8 window, u64 linear) {
-    auto const index = Window::index(linear);
-    (*usage_)[window].executed[linear >> 63][index / 64] |= u64{1} << index % 64;
-  }
+  void note_executed(u8 window, u64 linear) { (*usage_)[window].executed.add(linear >> 12); }
 
   /// Walks of page tables, whole and partial flushes, INVLPGs, loads of CR3.
   struct Counters {
@@ -161,14 +159,38 @@ class Mmu {
     u64 stamp{};  // 0: slot unused
     u64 last_used{};
   };
+  class PageSet {  // by number; may hold more than was added (a Bloom filter)
+   public:
+    void add(u64 page) {
+      auto const [first, second] = bits_of(page);
+      bits_[first / 64] |= u64{1} << first % 64;
+      bits_[second / 64] |= u64{1} << second % 64;
+      empty_ = false;
+    }
+    bool may_hold(u64 page) const {
+      auto const [first, second] = bits_of(page);
+      return !empty_ && (bits_[first / 64] >> first % 64 & bits_[second / 64] >> second % 64 & 1);
+    }
+    void clear() {
+      if (!empty_) bits_.fill(0);
+      empty_ = true;
+    }
+
+   private:
+    static constexpr u32 count{32768};
+    static constexpr std::pair<u32, u32> bits_of(u64 page) {
+      auto const hash = page * 0x9e3779b97f4a7c15;
+      return {static_cast<u32>(hash >> 49), static_cast<u32>(hash >> 34) % count};
+    }
+    bool empty_{true};
+    std::array<u64, count / 64> bits_{};
+  };
   struct Usage {  // what of a window is filled
     u32 used{}, non_global{};
-    bool executable{}, non_global_executable{};  // such a page was filled
+    bool executable{}, non_global_executable{}, global{};  // such a page was filled
     std::array<u16, Window::tlb_entries> used_list, non_global_list;
     std::array<u64, Window::tlb_entries / 64> on_non_global_list{};
-    // Pages, by number, hashed; of the lower and the upper half apart, since kernels flush pages of the one and
-    // run in the other.
-    std::array<std::array<u64, Window::tlb_entries / 64>, 2> executed{};
+    PageSet executed;
   };
   struct Walk {
     Cached result{};
@@ -189,7 +211,8 @@ class Mmu {
   u16 present_pcid() const { return mode_.pcid ? static_cast<u16>(root_ & 0xfff) : u16{}; }
   void clear(u8 window);
   void drop_non_global(u8 window);
-  void drop_pages(u64 linear, u32 pages);
+  void flush_page_of(u64 linear, Space const& space);
+  void drop_pages(u64 linear, u32 pages, Space const& space);
   void tell_observer(u8 window);
   void note_flush(char const* what, u64 where);
   void forget_directories() { directory_stamp_ = ++last_stamp_; }

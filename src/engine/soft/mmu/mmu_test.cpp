@@ -385,6 +385,50 @@ TEST_F(MmuTest, TellsOfExecutedPagesAtInvlpgAlone) {
   EXPECT_EQ(heard.windows, std::vector<u8>{window});
 }
 
+TEST_F(MmuTest, InvlpgLeavesOtherAddressSpacesAlone) {
+  set_mode([](auto& mode) { mode.pcid = true; });
+  mmu_.set_cr3(root | 1, false);
+  mmu_.translate(linear, Access::execute, Rights::user);
+  mmu_.note_executed(mmu_.window(Rights::user), linear);
+  mmu_.set_cr3(second_root | 2, false);
+  mmu_.translate(linear, Access::execute, Rights::user);
+  auto heard = Heard{};
+  mmu_.set_observer(&heard);
+
+  mmu_.flush_page(linear);
+  EXPECT_TRUE(heard.windows.empty());
+  EXPECT_FALSE(hit(&TlbEntry::read, Rights::user));
+  mmu_.set_cr3(root | 1, true);
+  EXPECT_TRUE(hit(&TlbEntry::read, Rights::user));
+}
+
+TEST_F(MmuTest, InvlpgDropsGlobalPagesFromEveryAddressSpace) {
+  set_mode([](auto& mode) { mode.pcid = true; });
+  mmu_.set_cr3(root | 1, false);
+  set_leaf(page | all_rights | page_global);
+  mmu_.translate(linear, Access::execute, Rights::user);
+  mmu_.set_cr3(second_root | 2, false);
+  store(leaf_at(), 0);
+  mmu_.flush_page(linear);
+  mmu_.set_cr3(root | 1, true);
+  EXPECT_FALSE(hit(&TlbEntry::read, Rights::user));
+  EXPECT_EQ(fault(Access::read, Rights::user), x86::pf_user);
+}
+
+TEST_F(MmuTest, InvpcidFlushesAPageOfAnotherPcid) {
+  set_mode([](auto& mode) { mode.pcid = true; });
+  mmu_.set_cr3(root | 1, false);
+  mmu_.translate(linear, Access::read, Rights::user);
+  mmu_.set_cr3(second_root | 2, false);
+  mmu_.translate(linear, Access::read, Rights::user);
+  store(leaf_at(), 0);
+  mmu_.flush_page_pcid(linear, 1);
+  EXPECT_TRUE(hit(&TlbEntry::read, Rights::user));
+  mmu_.set_cr3(root | 1, true);
+  EXPECT_FALSE(hit(&TlbEntry::read, Rights::user));
+  EXPECT_EQ(fault(Access::read, Rights::user), x86::pf_user);
+}
+
 TEST_F(MmuTest, TellsOfNonGlobalSupervisorCodeAtCr3WritesAlone) {
   auto heard = Heard{};
   mmu_.set_observer(&heard);

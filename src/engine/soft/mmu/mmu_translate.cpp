@@ -13,7 +13,8 @@ Fault Mmu::make_fault(u64 linear, Access access, Rights rights, u32 code) const 
 
 void Mmu::page_fault(u64 linear, Access access, Rights rights, u32 code) {
   forget_directories();
-  drop_pages(linear, 1);  // SDM vol. 3, 4.10.4.1: a page fault invalidates what was cached for its address
+  drop_pages(linear, 1,
+             *space_);  // SDM vol. 3, 4.10.4.1: a page fault invalidates what was cached for its address
   throw make_fault(linear, access, rights, code);
 }
 
@@ -22,7 +23,7 @@ std::optional<Fault> Mmu::find_fault(u64 linear, Access access, Rights rights) n
   if (unreported_.count != 0 || usable(find_cached(linear), access, rights)) return {};
   if (walk(linear, access, rights, found)) return {};
   forget_directories();
-  drop_pages(linear, 1);
+  drop_pages(linear, 1, *space_);
   return make_fault(linear, access, rights, found.error_code);
 }
 
@@ -34,7 +35,7 @@ Mmu::Translation Mmu::translate(u64 linear, Access access, Rights rights) {
   if (!usable(cached, access, rights)) {
     auto found = Walk{};
     if (!walk(linear, access, rights, found)) page_fault(linear, access, rights, found.error_code);
-    if (cached != nullptr && cached->host != found.result.host) drop_pages(linear, 1);
+    if (cached != nullptr && cached->host != found.result.host) drop_pages(linear, 1, *space_);
     cached = &insert(found.result, cached);
   }
   auto const unseen = fill(linear, access, rights, *cached);

@@ -73,6 +73,7 @@ bool Mmu::fill(u64 linear, Access access, Rights rights, Cached const& cached) n
     stores = access == Access::write && store_log_->open(cached.host, write_entry, index);
   if (entry.page == 0 && write_entry.page == 0) usage.used_list[usage.used++] = static_cast<u16>(index);
   usage.executable |= executes;
+  usage.global |= (flags & global) != 0;
   if (number >= Windows::supervisor && !(flags & global)) {
     auto& word = usage.on_non_global_list[index / 64];
     auto const bit = u64{1} << index % 64;

@@ -13,7 +13,6 @@ using x86::Instruction;
 using x86::Operand;
 using x86::OperandKind;
 using x86::Operation;
-using x86::SegmentRegister;
 
 constexpr u16 bit(u8 reg) { return static_cast<u16>(1u << reg); }
 constexpr u32 free_registers_wanted{0};
@@ -215,10 +214,9 @@ Kind classify(Item& item, CodeMode const& mode, Features const& features) {
   if (row.family != x86::Family::integer && row.family != x86::Family::vector) return Kind::interpret;
   if (left_to_interpreter(insn.operation) || !features.offered(insn)) return Kind::interpret;
   if (row.has(x86::Attribute::privileged) || row.has(x86::Attribute::io_privileged)) return Kind::interpret;
-  if (insn.operation == Operation::lea) return classify_integer(item);
+  if (insn.operation == Operation::lea)
+    return mode.code64() ? classify_integer(item) : classify_legacy(item, mode);
   if (!operands_supported(item)) return Kind::interpret;
-  auto const segment = insn.memory.segment;
-  if (item.memory_operand != 0xff && !mode.code64() && segment >= SegmentRegister::fs) return Kind::interpret;
   if (is_bit_test(insn.operation) && item.memory_operand == 0 && insn.operands[1].kind == OperandKind::gpr) {
     return Kind::interpret;
   }
@@ -226,7 +224,8 @@ Kind classify(Item& item, CodeMode const& mode, Features const& features) {
   if (!enabled(row, insn, mode)) return Kind::interpret;
   item.may_trap = item.vector || insn.operation == Operation::div || insn.operation == Operation::idiv ||
                   insn.operation == Operation::cmpxchg16b;
-  return row.family == x86::Family::integer ? classify_integer(item) : Kind::native;
+  if (row.family != x86::Family::integer) return Kind::native;
+  return mode.code64() ? classify_integer(item) : classify_legacy(item, mode);
 }
 
 void note_registers(Item& item) {
@@ -338,7 +337,7 @@ void analyse(std::span<u8 const> code, CodeMode const& mode, Features const& fea
     auto& item = region.items[region.count];
     item = {};
     auto const left = code.subspan(region.length, std::min<std::size_t>(code.size() - region.length, 15));
-    auto const status = x86::decode(left, mode.code_size, true, item.insn);
+    auto const status = x86::decode(left, mode.code_size, mode.protected_mode, item.insn);
     if (status == x86::DecodeStatus::truncated) {
       region.crosses_page = true;
       break;
@@ -358,7 +357,8 @@ void analyse(std::span<u8 const> code, CodeMode const& mode, Features const& fea
     region.vectors |= item.vector;
     if (item.kind == Kind::branch) ++branches;
     if (item.kind == Kind::branch || item.kind == Kind::jump) {
-      region.loops |= static_cast<i64>(item.insn.immediate) + region.length == 0;
+      auto const back = static_cast<i64>(item.insn.immediate) + region.length;
+      region.loops |= item.insn.operand_size == 2 ? static_cast<u16>(back) == 0 : back == 0;
     }
     if (ends_region(item.kind)) {
       region.goes_on = false;

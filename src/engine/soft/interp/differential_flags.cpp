@@ -33,7 +33,7 @@ bool repeats(x86::Instruction const& insn) {
 }
 
 u32 flags_overwritten(x86::Instruction const& insn) {
-  auto const count_bits = insn.operand_size == 8 ? 0x3fu : 0x1fu;
+  auto const count_bits = insn.operands[0].size == 8 ? 0x3fu : 0x1fu;
   auto const by_constant = insn.operand_count >= 2 && insn.immediate_offset < insn.length &&
                            (insn.immediate & count_bits) != 0 && !repeats(insn);
   auto const& flags = x86::row_of(insn).flags;

@@ -79,6 +79,9 @@ void Generator::item(Item const& item) {
     case Kind::indirect_call: return legacy ? legacy_indirect(item) : indirect(item);
     case Kind::ret: return legacy ? legacy_ret(item) : ret(item);
     case Kind::interpret: return interpret(item);
+    case Kind::string: return string(item);
+    case Kind::bit_test: return bit_test(item);
+    case Kind::loop: return loop(item);
     case Kind::system: return system(item);
     case Kind::system_call: return change_privilege(item);
   }

@@ -102,6 +102,19 @@ class Generator {
   void legacy_indirect(Item const& item);
   void legacy_ret(Item const& item);
 
+  // ---- generator_string.cpp, generator_loop.cpp ----
+  void reach_offset(Item const& item, x86::SegmentRegister segment, u32 size, bool write);
+  void reach_string(Item const& item, x86::SegmentRegister segment, Reg index, u32 size, bool write);
+  void cut_offset(u8 address_size);
+  void advance(Reg index, u8 address_size, i32 by);
+  void string(Item const& item);
+  void translate_byte(Item const& item);
+  void bit_distance(x86::Operand const& number);
+  void bit_test(Item const& item);
+  void test_counter(u8 address_size);
+  void loop(Item const& item);
+  void pop_to_memory(Item const& item);
+
   // ---- generator_control.cpp ----
   void branch(Item const& item);
   void jump(Item const& item);

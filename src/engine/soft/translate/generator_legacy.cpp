@@ -110,6 +110,7 @@ void Generator::legacy_push(Item const& item) {
 }
 
 void Generator::legacy_pop(Item const& item) {
+  if (item.insn.operands[0].kind == OperandKind::memory) return pop_to_memory(item);
   auto const size = item.insn.stack_size;
   auto const top = reach_stack(item, guest_stack_pointer, 0, size, false);
   out_.load(width_of(size), host(item.insn.operands[0].reg), top);

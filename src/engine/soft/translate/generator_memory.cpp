@@ -212,6 +212,7 @@ void Generator::push(Item const& item) {
 }
 
 void Generator::pop(Item const& item) {
+  if (item.insn.operands[0].kind == OperandKind::memory) return pop_to_memory(item);
   auto const to = host(item.insn.operands[0].reg);
   out_.load(Width::q, to, reach_at(item, {.base = guest_stack_pointer}, 8, false));
   if (to != guest_stack_pointer)

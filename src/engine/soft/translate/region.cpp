@@ -47,6 +47,16 @@ u16 implied_registers(Operation operation) {
     case call_near:
     case ret_near: return bit(x86::rsp);
     case leave: return bit(x86::rsp) | bit(x86::rbp);
+    case movs:
+    case cmps: return bit(x86::rsi) | bit(x86::rdi);
+    case stos:
+    case scas: return bit(x86::rax) | bit(x86::rdi);
+    case lods: return bit(x86::rax) | bit(x86::rsi);
+    case xlat: return bit(x86::rax) | bit(x86::rbx);
+    case jcxz:
+    case loop:
+    case loope:
+    case loopne: return bit(x86::rcx);
     case pushf: return bit(x86::rsp);
     case rdtsc: return bit(x86::rax) | bit(x86::rdx);
     case rdtscp: return bit(x86::rax) | bit(x86::rdx) | bit(x86::rcx);
@@ -58,7 +68,6 @@ u16 implied_registers(Operation operation) {
 bool left_to_interpreter(Operation operation) {
   using enum Operation;
   switch (operation) {
-    case xlat:
     case pusha:
     case popa:
     case pushf:
@@ -167,8 +176,7 @@ Kind classify_integer(Item& item) {
   switch (insn.operation) {
     case lea: return insn.operand_size >= 4 ? Kind::load_address : Kind::interpret;
     case push: return insn.stack_size == 8 ? Kind::push : Kind::interpret;
-    case pop:
-      return insn.stack_size == 8 && insn.operands[0].kind == OperandKind::gpr ? Kind::pop : Kind::interpret;
+    case pop: return insn.stack_size == 8 ? Kind::pop : Kind::interpret;
     case leave: return insn.stack_size == 8 ? Kind::leave : Kind::interpret;
     case jcc: return insn.operand_size == 8 ? Kind::branch : Kind::interpret;
     case jmp_near:
@@ -211,6 +219,7 @@ Kind classify(Item& item, CodeMode const& mode, Features const& features) {
   auto const& row = x86::row_of(insn);
   if (is_prefetch(insn.operation)) return Kind::nothing;
   if (auto const kind = classify_system(item, mode, features); kind != Kind::interpret) return kind;
+  if (auto const kind = classify_implicit(insn, mode); kind != Kind::interpret) return kind;
   if (row.family != x86::Family::integer && row.family != x86::Family::vector) return Kind::interpret;
   if (left_to_interpreter(insn.operation) || !features.offered(insn)) return Kind::interpret;
   if (row.has(x86::Attribute::privileged) || row.has(x86::Attribute::io_privileged)) return Kind::interpret;
@@ -252,7 +261,9 @@ FlagUse flag_use(Item const& item) {
   using enum Operation;
   auto const& insn = item.insn;
   switch (item.kind) {
-    case Kind::native: break;
+    case Kind::native:
+    case Kind::string:
+    case Kind::bit_test: break;
     case Kind::nothing:
     case Kind::load_address:
     case Kind::push:
@@ -355,7 +366,7 @@ void analyse(std::span<u8 const> code, CodeMode const& mode, Features const& fea
     ++region.count;
     region.length = static_cast<u16>(region.length + std::max<u8>(item.insn.length, 1));
     region.vectors |= item.vector;
-    if (item.kind == Kind::branch) ++branches;
+    if (item.kind == Kind::branch || item.kind == Kind::loop) ++branches;
     if (item.kind == Kind::branch || item.kind == Kind::jump) {
       auto const back = static_cast<i64>(item.insn.immediate) + region.length;
       region.loops |= item.insn.operand_size == 2 ? static_cast<u16>(back) == 0 : back == 0;

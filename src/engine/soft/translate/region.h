@@ -23,6 +23,9 @@ enum class Kind : u8 {
   ret,
   system,       // SWAPGS, CLI, STI, PUSHF, RDTSC, MOV from a segment register
   system_call,  // SYSCALL, SYSRET
+  string,       // MOVS and its like without REP, XLAT
+  bit_test,     // in memory, with the bit number in a register
+  loop,         // JCXZ, LOOP
   interpret,    // the interpreter's; ends the region
 };
 
@@ -107,6 +110,9 @@ class Features {
 
 /// How an instruction of 16- or 32-bit code is translated that has its own Kind in 64-bit code.
 Kind classify_legacy(Item const& item, CodeMode const& mode);
+
+/// Kind::string, bit_test or loop, or else `interpret`.
+Kind classify_implicit(x86::Instruction const& insn, CodeMode const& mode);
 
 /// Finds accesses that can share a check, and registers for them.
 void find_groups(Region& region);

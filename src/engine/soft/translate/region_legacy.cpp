@@ -22,7 +22,9 @@ Kind classify_legacy(Item const& item, CodeMode const& mode) {
   switch (insn.operation) {
     case lea: return Kind::load_address;
     case push: return Kind::push;
-    case pop: return operand.kind == OperandKind::gpr && operand.reg != x86::rsp ? Kind::pop : Kind::interpret;
+    case pop:
+      if (operand.kind == OperandKind::gpr) return operand.reg != x86::rsp ? Kind::pop : Kind::interpret;
+      return insn.memory.base != x86::rsp || mode.stack_size == 4 ? Kind::pop : Kind::interpret;
     case leave: return Kind::leave;
     case jcc: return fits ? Kind::branch : Kind::interpret;
     case jmp_near: return !fits ? Kind::interpret : relative ? Kind::jump : Kind::indirect_jump;

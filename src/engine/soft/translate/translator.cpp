@@ -24,6 +24,9 @@ constexpr u64 stack_bytes{256 * 1024};
 constexpr u64 page_mask{~u64{0xfff}};
 constexpr u64 user_half{u64{1} << 47};
 
+/// Accesses through segments need more room in the generator.
+u32 most_items(CodeMode const& mode) { return mode.code64() ? Region::max_items : 40; }
+
 bool needs_care(VcpuState const& state) {
   return (state.rflags & (x86::flag_tf | x86::flag_rf)) || (state.dr7 & 0xff) || state.interrupt_shadow;
 }
@@ -285,7 +288,7 @@ u32 Translator::translate(PageCode& page, u16 offset, bool grouped) {
   auto const in_page = page_size - offset;
   auto const allowed = code_left();
   do {
-    analyse({bytes, std::min<u64>(in_page, allowed)}, code_mode, *this, region);
+    analyse({bytes, std::min<u64>(in_page, allowed)}, code_mode, *this, region, most_items(code_mode));
     note_code(page, page.host, CodePages::chunks_of(offset, std::max<u32>(region.length, 1)));
   } while (!still_there(region, bytes));
   if (region.count == 0) {

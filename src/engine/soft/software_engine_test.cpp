@@ -17,9 +17,9 @@ struct SoftwareEngineTest : testing::Test {
   TestMachine machine;
   std::unique_ptr<Engine> engine;
 
-  void create(u32 vcpus, Code const& code) {
+  void create(u32 vcpus, Code const& code, Tier tier = Tier::translate) {
     auto created = create_software_engine(
-        {.vcpus = vcpus, .model = *x86::CpuidModel::create("x86-64-v3", vcpus)}, machine);
+        {.vcpus = vcpus, .model = *x86::CpuidModel::create("x86-64-v3", vcpus), .tier = tier}, machine);
     ASSERT_TRUE(created);
     engine = std::move(*created);
     machine.store_code(0x10000, code);
@@ -87,8 +87,31 @@ TEST_F(SoftwareEngineTest, StartsOtherProcessorsBySipiAndTheirAtomicsAddUp) {
   EXPECT_TRUE(finished);
   EXPECT_EQ(word(counter_at), 300'000u);
   EXPECT_EQ(engine->vcpu_state(VcpuId{3}).cs().base, 0x8000u);
-  EXPECT_GT(engine->instructions_interpreted(), 600'000u);
   EXPECT_TRUE(machine.resets.empty());
+}
+
+TEST_F(SoftwareEngineTest, CountsWhatAllProcessorsInterpret) {
+  create(4, start_others, Tier::interpret);
+  machine.store_code(0x8000, count_up);
+
+  engine->start();
+  auto const finished = becomes(done_at, 1);
+  engine->stop();
+
+  EXPECT_TRUE(finished);
+  EXPECT_GT(engine->instructions_interpreted(), 600'000u);
+}
+
+TEST_F(SoftwareEngineTest, TranslatesLoopsOfRealMode) {
+  create(4, start_others);
+  machine.store_code(0x8000, count_up);
+
+  engine->start();
+  auto const finished = becomes(done_at, 1);
+  engine->stop();
+
+  EXPECT_TRUE(finished);
+  EXPECT_LT(engine->instructions_interpreted(), 10'000u);
 }
 
 // Three times: arms a one-shot timer of vector 0x40, halts with interrupts on.

@@ -156,6 +156,14 @@ u64 Cpu::linear(SegmentRegister segment, u64 offset, std::size_t length, Access 
   return static_cast<u32>(hidden.base + offset);
 }
 
+u64 Cpu::end_of(SegmentRegister segment, Access access) const {
+  auto const& hidden = state.seg(segment);
+  if (expands_down(hidden) || alignment_checks_) return 0;
+  if (protected_mode_ && hidden.unusable()) return 0;
+  if (protected_mode_ && !(access == Access::write ? may_write(hidden) : may_read(hidden))) return 0;
+  return u64{hidden.limit} + 1;
+}
+
 void Cpu::check_alignment(u64 address, std::size_t size) {
   if (address & (size - 1)) raise(x86::Vector::ac, 0);
 }

@@ -137,6 +137,10 @@ class Cpu {
   void probe_write(x86::SegmentRegister segment, u64 offset, std::size_t length);
   /// The segment's part alone: checks limit, type and canonical form; returns the linear address.
   u64 linear(x86::SegmentRegister segment, u64 offset, std::size_t length, Access access);
+  /// Outside of 64-bit mode: one more than the last offset that may be accessed; 0 when there is more to it.
+  u64 end_of(x86::SegmentRegister segment, Access access) const;
+  /// A bit per segment register: base 0, and no limit or type to check for reads and writes.
+  u8 flat_segments() const { return unchecked_reads_ & unchecked_writes_; }
 
   // ---- memory by linear address; `supervisor` for descriptor tables, TSS and interrupt stacks ----
   template <typename T>

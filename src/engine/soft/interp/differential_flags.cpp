@@ -33,8 +33,9 @@ bool repeats(x86::Instruction const& insn) {
 }
 
 u32 flags_overwritten(x86::Instruction const& insn) {
+  auto const count_bits = insn.operands[0].size == 8 ? 0x3fu : 0x1fu;
   auto const by_constant = insn.operand_count >= 2 && insn.immediate_offset < insn.length &&
-                           (insn.immediate & 0x1f) != 0 && !repeats(insn);
+                           (insn.immediate & count_bits) != 0 && !repeats(insn);
   auto const& flags = x86::row_of(insn).flags;
   auto const by_one = insn.map == 0 && (insn.opcode == 0xd0 || insn.opcode == 0xd1);
   return writes_flags_always(insn) || by_constant || by_one ? flags.written | flags.undefined : 0;

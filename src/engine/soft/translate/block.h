@@ -68,6 +68,10 @@ struct PageCode {
   std::byte* second_host{};  // for instructions that go on in the next page, which lies there; null for others
   u64 linear{};              // of the page's first byte, when it was translated first
   u16 mode{};
+  // Outside of 64-bit mode, unless CodeMode::flat_code: the instruction pointer at the page's first byte, which
+  // may lie before the segment, and CS's limit.
+  i64 pointer{};
+  u32 limit{};
   bool relative{};                // may run at another address: Context::delta tells the distance
   u64 chunks{}, second_chunks{};  // 64-byte pieces of the two that stores are watched in
   u16 crossings{};  // which of the last 15 bytes begin an instruction that goes on in the next page

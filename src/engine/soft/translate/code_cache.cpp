@@ -52,12 +52,14 @@ void CodeCache::clear(u32 keep) {
   by_host_.clear();
 }
 
-PageCode& CodeCache::page(std::byte* host, u64 linear, u16 mode, bool relative, std::byte* second_host) {
+PageCode& CodeCache::page(std::byte* host, u64 linear, u16 mode, bool relative, std::byte* second_host,
+                          i64 pointer, u32 limit) {
   auto const [from, to] = by_host_.equal_range(host);
   for (auto at = from; at != to; ++at) {
     auto& known = *at->second;
     if (known.host == host && known.mode == mode && known.relative == relative &&
-        known.second_host == second_host && (relative || known.linear == linear)) {
+        known.second_host == second_host && (relative || known.linear == linear) && known.pointer == pointer &&
+        known.limit == limit) {
       return known;
     }
   }
@@ -68,6 +70,8 @@ PageCode& CodeCache::page(std::byte* host, u64 linear, u16 mode, bool relative, 
   page.mode = mode;
   page.relative = relative;
   page.second_host = second_host;
+  page.pointer = pointer;
+  page.limit = limit;
   page.number = static_cast<u32>(pages_.size() - 1);
   by_host_.emplace(host, &page);
   if (second_host != nullptr) by_host_.emplace(second_host, &page);

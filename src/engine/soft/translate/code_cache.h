@@ -36,7 +36,9 @@ class CodeCache {
 
   // ---- pages ----
   /// Code of the page at `host`, for `linear` unless relative. Created when it is new.
-  PageCode& page(std::byte* host, u64 linear, u16 mode, bool relative, std::byte* second_host = nullptr);
+  /// `pointer` and `limit` as in PageCode.
+  PageCode& page(std::byte* host, u64 linear, u16 mode, bool relative, std::byte* second_host = nullptr,
+                 i64 pointer = 0, u32 limit = 0);
   /// All that is made of the page at `host`.
   std::vector<PageCode*> pages_at(std::byte* host);
   std::vector<PageCode*> all_pages();

@@ -51,6 +51,9 @@ struct alignas(256) Context {
   u64 tsc_offset{};       // what the guest's TSC is beyond the host's
   u32 interrupt_waits{};  // an interrupt could be delivered were IF set
   Translator* translator{};
+  // In 16- and 32-bit code, by segment register: base, and Cpu::end_of() for reads and writes.
+  std::array<u64, 6> segment_base{}, read_end{}, write_end{};
+  u64 code_tag{};  // CS base, and above 32 bits what names it among all code segments: what jumps go by
 };
 
 /// Host registers of translated code. RSP is the context; guest r9, r10 and r11 live there.

@@ -44,6 +44,7 @@ void Generator::entries() {
            Mem{.base = second_scratch, .disp = static_cast<i32>(offsetof(Window, jumps)), .gs = true});
   out_.jcc(Cond::ne, trampolines_.exit(ExitKind::indirect));
   if (page_.relative) {
+    if (!mode_.code64()) out_.mov(Width::d, scratch, scratch);  // without the tag
     out_.mov_imm(second_scratch, linear(0));
     out_.alu(Alu::sub, Width::q, scratch, second_scratch);
     out_.store(Width::q, VIREO_CONTEXT(delta), scratch);
@@ -63,20 +64,24 @@ void Generator::entries() {
 }
 
 void Generator::item(Item const& item) {
+  auto const legacy = !mode_.code64();
   switch (item.kind) {
     case Kind::nothing: return;
     case Kind::native: return native(item);
-    case Kind::load_address: return load_address(item);
-    case Kind::push: return push(item);
-    case Kind::pop: return pop(item);
-    case Kind::leave: return leave(item);
+    case Kind::load_address: return legacy ? legacy_load_address(item) : load_address(item);
+    case Kind::push: return legacy ? legacy_push(item) : push(item);
+    case Kind::pop: return legacy ? legacy_pop(item) : pop(item);
+    case Kind::leave: return legacy ? legacy_leave(item) : leave(item);
     case Kind::branch: return branch(item);
     case Kind::jump: return jump(item);
     case Kind::call: return call(item);
     case Kind::indirect_jump:
-    case Kind::indirect_call: return indirect(item);
-    case Kind::ret: return ret(item);
+    case Kind::indirect_call: return legacy ? legacy_indirect(item) : indirect(item);
+    case Kind::ret: return legacy ? legacy_ret(item) : ret(item);
     case Kind::interpret: return interpret(item);
+    case Kind::string: return string(item);
+    case Kind::bit_test: return bit_test(item);
+    case Kind::loop: return loop(item);
     case Kind::system: return system(item);
     case Kind::system_call: return change_privilege(item);
   }

@@ -83,6 +83,38 @@ class Generator {
   void push_return_address(Item const& item);
   void put_linear(Reg to, u64 linear);  // the flags may be lost
 
+  // ---- generator_legacy.cpp: 16- and 32-bit code ----
+  void offset_of_operand(Item const& item);
+  void add_segment(Item const& item, x86::SegmentRegister segment, u32 size, bool write);
+  void legacy_address(Item const& item, u32 size, bool write);
+  void legacy_load_address(Item const& item);
+  /// SS:`from` + displacement, as wide as the stack.
+  Mem reach_stack(Item const& item, Reg from, i32 displacement, u32 size, bool write);
+  void move_stack(Reg from, i32 by);
+  void legacy_push(Item const& item);
+  void legacy_pop(Item const& item);
+  void legacy_leave(Item const& item);
+  i64 legacy_target_of(Item const& item) const;
+  bool beyond_limit(i64 target) const;
+  void check_limit(Item const& item);
+  void legacy_push_return_address(Item const& item);
+  void legacy_go_indirect(Item const& item);
+  void legacy_indirect(Item const& item);
+  void legacy_ret(Item const& item);
+
+  // ---- generator_string.cpp, generator_loop.cpp ----
+  void reach_offset(Item const& item, x86::SegmentRegister segment, u32 size, bool write);
+  void reach_string(Item const& item, x86::SegmentRegister segment, Reg index, u32 size, bool write);
+  void cut_offset(u8 address_size);
+  void advance(Reg index, u8 address_size, i32 by);
+  void string(Item const& item);
+  void translate_byte(Item const& item);
+  void bit_distance(x86::Operand const& number);
+  void bit_test(Item const& item);
+  void test_counter(u8 address_size);
+  void loop(Item const& item);
+  void pop_to_memory(Item const& item);
+
   // ---- generator_control.cpp ----
   void branch(Item const& item);
   void jump(Item const& item);

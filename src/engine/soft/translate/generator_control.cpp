@@ -8,6 +8,7 @@ namespace vireo::engine::soft::translate {
 using x86::OperandKind;
 
 i64 Generator::target_of(Item const& item) const {
+  if (!mode_.code64()) return legacy_target_of(item);
   return block().start + item.offset + item.insn.length + static_cast<i64>(item.insn.immediate);
 }
 bool Generator::in_page(i64 target) const {
@@ -43,6 +44,11 @@ void Generator::branch(Item const& item) {
   auto const cond = static_cast<Cond>(item.insn.opcode & 0xf);
   auto const target = target_of(item);
   if (target == block().start) return out_.jcc(cond, body_);
+  if (beyond_limit(target)) {
+    auto& refused = cold(Cold::Kind::refused);
+    refused.number = site(item, 0, false);
+    return out_.jcc(cond, refused.entry);
+  }
   auto& leaving = cold(Cold::Kind::leave);
   leaving.backward = target <= block().start + item.offset;
   leaving.flags = saved_;
@@ -57,12 +63,17 @@ void Generator::jump(Item const& item) {
     restore_flags();
     return out_.jmp(body_);
   }
+  if (beyond_limit(target)) return interpret(item);
   leave_to(target, target <= block().start + item.offset);
 }
 
 void Generator::call(Item const& item) {
-  push_return_address(item);
   auto const target = target_of(item);
+  if (beyond_limit(target)) return interpret(item);
+  if (mode_.code64())
+    push_return_address(item);
+  else
+    legacy_push_return_address(item);
   leave_to(target, target <= block().start + item.offset);
 }
 

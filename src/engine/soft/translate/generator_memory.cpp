@@ -95,10 +95,8 @@ void Generator::address(Item const& item) {
           {.base = base, .index = index, .scale = memory.scale, .disp = static_cast<i32>(memory.displacement)});
     }
   }
-  if (mode_.code64() && memory.segment == SegmentRegister::fs)
-    out_.alu(Alu::add, Width::q, scratch, VIREO_CONTEXT(fs_base));
-  if (mode_.code64() && memory.segment == SegmentRegister::gs)
-    out_.alu(Alu::add, Width::q, scratch, VIREO_CONTEXT(gs_base));
+  if (memory.segment == SegmentRegister::fs) out_.alu(Alu::add, Width::q, scratch, VIREO_CONTEXT(fs_base));
+  if (memory.segment == SegmentRegister::gs) out_.alu(Alu::add, Width::q, scratch, VIREO_CONTEXT(gs_base));
 }
 
 void Generator::check_tag(bool write, u32 bytes, Label& miss) {
@@ -126,7 +124,10 @@ Mem Generator::reach(Item const& item) {
   if (item.group != Item::no_group)
     return reach_in_group(item, static_cast<i32>(item.insn.memory.displacement));
   lose_flags(item.flags_needed);
-  address(item);
+  if (mode_.code64())
+    address(item);
+  else
+    legacy_address(item, operand.size, operand.written);
   check(item, operand.size, operand.written);
   return {.base = scratch};
 }
@@ -211,6 +212,7 @@ void Generator::push(Item const& item) {
 }
 
 void Generator::pop(Item const& item) {
+  if (item.insn.operands[0].kind == OperandKind::memory) return pop_to_memory(item);
   auto const to = host(item.insn.operands[0].reg);
   out_.load(Width::q, to, reach_at(item, {.base = guest_stack_pointer}, 8, false));
   if (to != guest_stack_pointer)

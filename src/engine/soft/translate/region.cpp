@@ -13,7 +13,6 @@ using x86::Instruction;
 using x86::Operand;
 using x86::OperandKind;
 using x86::Operation;
-using x86::SegmentRegister;
 
 constexpr u16 bit(u8 reg) { return static_cast<u16>(1u << reg); }
 constexpr u32 free_registers_wanted{0};
@@ -48,6 +47,16 @@ u16 implied_registers(Operation operation) {
     case call_near:
     case ret_near: return bit(x86::rsp);
     case leave: return bit(x86::rsp) | bit(x86::rbp);
+    case movs:
+    case cmps: return bit(x86::rsi) | bit(x86::rdi);
+    case stos:
+    case scas: return bit(x86::rax) | bit(x86::rdi);
+    case lods: return bit(x86::rax) | bit(x86::rsi);
+    case xlat: return bit(x86::rax) | bit(x86::rbx);
+    case jcxz:
+    case loop:
+    case loope:
+    case loopne: return bit(x86::rcx);
     case pushf: return bit(x86::rsp);
     case rdtsc: return bit(x86::rax) | bit(x86::rdx);
     case rdtscp: return bit(x86::rax) | bit(x86::rdx) | bit(x86::rcx);
@@ -59,7 +68,6 @@ u16 implied_registers(Operation operation) {
 bool left_to_interpreter(Operation operation) {
   using enum Operation;
   switch (operation) {
-    case xlat:
     case pusha:
     case popa:
     case pushf:
@@ -168,8 +176,7 @@ Kind classify_integer(Item& item) {
   switch (insn.operation) {
     case lea: return insn.operand_size >= 4 ? Kind::load_address : Kind::interpret;
     case push: return insn.stack_size == 8 ? Kind::push : Kind::interpret;
-    case pop:
-      return insn.stack_size == 8 && insn.operands[0].kind == OperandKind::gpr ? Kind::pop : Kind::interpret;
+    case pop: return insn.stack_size == 8 ? Kind::pop : Kind::interpret;
     case leave: return insn.stack_size == 8 ? Kind::leave : Kind::interpret;
     case jcc: return insn.operand_size == 8 ? Kind::branch : Kind::interpret;
     case jmp_near:
@@ -212,13 +219,13 @@ Kind classify(Item& item, CodeMode const& mode, Features const& features) {
   auto const& row = x86::row_of(insn);
   if (is_prefetch(insn.operation)) return Kind::nothing;
   if (auto const kind = classify_system(item, mode, features); kind != Kind::interpret) return kind;
+  if (auto const kind = classify_implicit(insn, mode); kind != Kind::interpret) return kind;
   if (row.family != x86::Family::integer && row.family != x86::Family::vector) return Kind::interpret;
   if (left_to_interpreter(insn.operation) || !features.offered(insn)) return Kind::interpret;
   if (row.has(x86::Attribute::privileged) || row.has(x86::Attribute::io_privileged)) return Kind::interpret;
-  if (insn.operation == Operation::lea) return classify_integer(item);
+  if (insn.operation == Operation::lea)
+    return mode.code64() ? classify_integer(item) : classify_legacy(item, mode);
   if (!operands_supported(item)) return Kind::interpret;
-  auto const segment = insn.memory.segment;
-  if (item.memory_operand != 0xff && !mode.code64() && segment >= SegmentRegister::fs) return Kind::interpret;
   if (is_bit_test(insn.operation) && item.memory_operand == 0 && insn.operands[1].kind == OperandKind::gpr) {
     return Kind::interpret;
   }
@@ -226,7 +233,8 @@ Kind classify(Item& item, CodeMode const& mode, Features const& features) {
   if (!enabled(row, insn, mode)) return Kind::interpret;
   item.may_trap = item.vector || insn.operation == Operation::div || insn.operation == Operation::idiv ||
                   insn.operation == Operation::cmpxchg16b;
-  return row.family == x86::Family::integer ? classify_integer(item) : Kind::native;
+  if (row.family != x86::Family::integer) return Kind::native;
+  return mode.code64() ? classify_integer(item) : classify_legacy(item, mode);
 }
 
 void note_registers(Item& item) {
@@ -253,7 +261,9 @@ FlagUse flag_use(Item const& item) {
   using enum Operation;
   auto const& insn = item.insn;
   switch (item.kind) {
-    case Kind::native: break;
+    case Kind::native:
+    case Kind::string:
+    case Kind::bit_test: break;
     case Kind::nothing:
     case Kind::load_address:
     case Kind::push:
@@ -338,7 +348,7 @@ void analyse(std::span<u8 const> code, CodeMode const& mode, Features const& fea
     auto& item = region.items[region.count];
     item = {};
     auto const left = code.subspan(region.length, std::min<std::size_t>(code.size() - region.length, 15));
-    auto const status = x86::decode(left, mode.code_size, true, item.insn);
+    auto const status = x86::decode(left, mode.code_size, mode.protected_mode, item.insn);
     if (status == x86::DecodeStatus::truncated) {
       region.crosses_page = true;
       break;
@@ -356,9 +366,10 @@ void analyse(std::span<u8 const> code, CodeMode const& mode, Features const& fea
     ++region.count;
     region.length = static_cast<u16>(region.length + std::max<u8>(item.insn.length, 1));
     region.vectors |= item.vector;
-    if (item.kind == Kind::branch) ++branches;
+    if (item.kind == Kind::branch || item.kind == Kind::loop) ++branches;
     if (item.kind == Kind::branch || item.kind == Kind::jump) {
-      region.loops |= static_cast<i64>(item.insn.immediate) + region.length == 0;
+      auto const back = static_cast<i64>(item.insn.immediate) + region.length;
+      region.loops |= item.insn.operand_size == 2 ? static_cast<u16>(back) == 0 : back == 0;
     }
     if (ends_region(item.kind)) {
       region.goes_on = false;

@@ -23,6 +23,9 @@ enum class Kind : u8 {
   ret,
   system,       // SWAPGS, CLI, STI, PUSHF, RDTSC, MOV from a segment register
   system_call,  // SYSCALL, SYSRET
+  string,       // MOVS and its like without REP, XLAT
+  bit_test,     // in memory, with the bit number in a register
+  loop,         // JCXZ, LOOP
   interpret,    // the interpreter's; ends the region
 };
 
@@ -31,12 +34,24 @@ struct CodeMode {
   x86::CodeSize code_size{};
   bool sse{}, avx{}, x87{};  // allowed by CR0, CR4 and XCR0
   bool supervisor{}, tsc{};  // CPL 0; CR4.TSD is clear
+  // In 16- and 32-bit code:
+  bool protected_mode{true};
+  bool flat_code{};  // 32-bit code, CS has base 0 and no limit
+  u8 flat{};         // a bit per segment register: Cpu::flat_segments()
+  u8 stack_size{8};  // of stack addresses
   static constexpr u16 supervisor_key{32};
   u16 key() const {
-    return static_cast<u16>(static_cast<u16>(code_size) | (sse ? 4 : 0) | (avx ? 8 : 0) | (x87 ? 16 : 0) |
-                            (supervisor ? supervisor_key : 0) | (tsc ? 64 : 0));
+    auto const common = static_cast<u16>(code_size) | (sse ? 4 : 0) | (avx ? 8 : 0) | (x87 ? 16 : 0);
+    if (code64()) return static_cast<u16>(common | (supervisor ? supervisor_key : 0) | (tsc ? 64 : 0));
+    return static_cast<u16>(common | (protected_mode ? 32 : 0) | (flat_code ? 64 : 0) |
+                            (stack_size == 4 ? 128 : 0) | (flat & 0x3f) << 8);
   }
   bool code64() const { return code_size == x86::CodeSize::bits64; }
+  /// What the tables of one window may lead to at the same time.
+  static u16 window_key(u16 key) {
+    auto const legacy = (key & 3) != static_cast<u16>(x86::CodeSize::bits64);
+    return legacy ? u16{0xffff} : key;
+  }
 };
 
 struct Item {
@@ -92,6 +107,12 @@ class Features {
   virtual ~Features() = default;
   virtual bool offered(x86::Instruction const& insn) const = 0;
 };
+
+/// How an instruction of 16- or 32-bit code is translated that has its own Kind in 64-bit code.
+Kind classify_legacy(Item const& item, CodeMode const& mode);
+
+/// Kind::string, bit_test or loop, or else `interpret`.
+Kind classify_implicit(x86::Instruction const& insn, CodeMode const& mode);
 
 /// Finds accesses that can share a check, and registers for them.
 void find_groups(Region& region);

@@ -36,6 +36,8 @@ Access access_of(Item const& item) {
       if (insn.operation == Operation::pushf) return {x86::rsp, -8, 8, true};
       return {};
     case Kind::pop:
+      if (insn.operands[0].kind == OperandKind::memory) return {};
+      return {x86::rsp, 0, 8, false};
     case Kind::ret: return {x86::rsp, 0, 8, false};
     case Kind::leave: return {x86::rbp, 0, 8, false};
     case Kind::native: break;

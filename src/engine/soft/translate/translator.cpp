@@ -24,6 +24,9 @@ constexpr u64 stack_bytes{256 * 1024};
 constexpr u64 page_mask{~u64{0xfff}};
 constexpr u64 user_half{u64{1} << 47};
 
+/// Accesses through segments need more room in the generator.
+u32 most_items(CodeMode const& mode) { return mode.code64() ? Region::max_items : 40; }
+
 bool needs_care(VcpuState const& state) {
   return (state.rflags & (x86::flag_tf | x86::flag_rf)) || (state.dr7 & 0xff) || state.interrupt_shadow;
 }
@@ -96,7 +99,9 @@ void Translator::forget_all() {
 
 // ---- the loop ----
 
-bool Translator::translatable() const { return cpu_.code64() && !cpu_.checks_alignment(); }
+bool Translator::translatable() const {
+  return !cpu_.checks_alignment() && (cpu_.code64() || legacy_translatable());
+}
 
 CodeMode Translator::mode() const {
   auto const& state = cpu_.state;
@@ -106,12 +111,14 @@ CodeMode Translator::mode() const {
   auto const sse = usable && (state.cr4 & x86::cr4_osfxsr);
   auto const avx = sse && (state.cr4 & x86::cr4_osxsave) &&
                    (state.xcr0 & vector::xcr0_avx) == vector::xcr0_avx && host_has_avx();
-  return {.code_size = cpu_.code_size(),
-          .sse = sse,
-          .avx = avx,
-          .x87 = usable && masked,
-          .supervisor = cpu_.cpl() == 0,
-          .tsc = !(state.cr4 & x86::cr4_tsd)};
+  auto result = CodeMode{.code_size = cpu_.code_size(),
+                         .sse = sse,
+                         .avx = avx,
+                         .x87 = usable && masked,
+                         .supervisor = cpu_.cpl() == 0,
+                         .tsc = !(state.cr4 & x86::cr4_tsd)};
+  if (!cpu_.code64()) complete_legacy(result);
+  return result;
 }
 
 RunExit Translator::run(Cpu& cpu, u32 max_exits) {
@@ -140,7 +147,7 @@ RunExit Translator::run(Cpu& cpu, u32 max_exits) {
       continue;
     }
     enter(block);
-    if (arrived_ && verifier_ == nullptr) fill_jump(cpu.state.rip, block);
+    if (arrived_ && cpu.code64() && verifier_ == nullptr) fill_jump(cpu.state.rip, block);
     arrived_ = false;
     auto const exit = leave(static_cast<ExitKind>(trampolines_.enter(context_)));
     if (exit != RunExit::budget) return exit;
@@ -157,13 +164,14 @@ void Translator::enter(u32 block) {
   prepare_window(window, of.page->mode);
   if (window == Windows::supervisor) prepare_window(Windows::supervisor_ac, of.page->mode);
   set_window_base(window_);
-  if (of.page->relative) context_->delta = page_delta(*of.page, state.rip);
+  if (of.page->relative) context_->delta = page_delta(*of.page, cpu_.code_address());
   context_->tsc_offset = cpu_.machine_tsc_offset + state.tsc_offset;
   context_->interrupt_waits =
       !(state.rflags & x86::flag_if) && cpu_.apic != nullptr && cpu_.apic->interrupt_pending() ? 1 : 0;
   mode_ = of.page->mode;
   context_->fs_base = state.seg(x86::SegmentRegister::fs).base;
   context_->gs_base = state.seg(x86::SegmentRegister::gs).base;
+  if (!cpu_.code64()) enter_legacy(of.page->mode);
   context_->entry_flags = (state.rflags & 0xff) << 8 | (state.rflags & x86::flag_of ? 1 : 0);
   auto const saved_flags = verifier_ != nullptr && ++entries_ % 2 == 0;
   // SOUND: an address in executable memory, as a number.
@@ -178,8 +186,9 @@ void Translator::enter(u32 block) {
 
 void Translator::prepare_window(u8 window, u16 mode) {
   auto& use = uses_[window];
-  if (!use.ready || use.mode != mode) clear_window(window);
-  use.mode = mode;
+  auto const key = CodeMode::window_key(mode);
+  if (!use.ready || use.mode != key) clear_window(window);
+  use.mode = key;
 }
 
 RunExit Translator::step() {
@@ -203,6 +212,7 @@ RunExit Translator::execute(GenericInstruction const& what) {
   state.rip += what.instruction.length;
   try {
     what.lowered.handler(cpu_, what.instruction, what.lowered.extra);
+    if (!cpu_.code64()) state.rip = static_cast<u32>(state.rip);
   } catch (Fault const& fault) {
     state.rip -= what.instruction.length;
     if (trace() & trace_exceptions) trace_exception(cpu_, fault);
@@ -215,7 +225,8 @@ RunExit Translator::execute(GenericInstruction const& what) {
 
 /// The block at RIP, translated when it is new. no_block: the interpreter must take the next instruction.
 u32 Translator::find_block(bool grouped) {
-  auto const linear = cpu_.state.rip;
+  auto const linear = cpu_.code_address();
+  if (code_left() == 0) return CodeCache::no_block;
   auto const rights = cpu_.cpl() == 3 ? Rights::user : Rights::supervisor;
   auto const& entry = cpu_.mmu.entry(rights, linear);
   if (!in_page(entry.execute, linear, 1) && cpu_.mmu.refill(linear, 1, Access::execute, rights) == nullptr) {
@@ -223,14 +234,20 @@ u32 Translator::find_block(bool grouped) {
   }
   // SOUND: a page of guest memory, named by its address.
   auto* const host = reinterpret_cast<std::byte*>(cpu_.mmu.entry(rights, linear).page);
-  auto const key = mode().key();
+  auto const code_mode = mode();
+  auto const key = code_mode.key();
+  auto const segmented = !code_mode.code64() && !code_mode.flat_code;
+  auto const pointer = segmented ? static_cast<i64>(cpu_.state.rip) - static_cast<i64>(linear & 0xfff) : 0;
+  auto const limit = segmented ? cpu_.state.cs().limit : 0;
   auto const relative = linear < user_half;
   auto const page_linear = linear & page_mask;
   auto& recent = recent_[(page_linear >> 12) % recent_.size()];
-  if (recent.host != host || recent.mode != key || recent.linear != page_linear) {
+  if (recent.host != host || recent.mode != key || recent.linear != page_linear || recent.pointer != pointer ||
+      recent.limit != limit) {
     auto const base = relative ? page_linear - likely_delta(page_linear) : page_linear;
-    auto& page = cache_->page(host, base, key, relative);
-    recent = {.host = host, .linear = page_linear, .mode = key, .page = &page};
+    auto& page = cache_->page(host, base, key, relative, nullptr, pointer, limit);
+    recent = {
+        .host = host, .linear = page_linear, .mode = key, .pointer = pointer, .limit = limit, .page = &page};
   }
   auto const offset = static_cast<u16>(linear & 0xfff);
   auto& page = *recent.page;
@@ -268,13 +285,16 @@ u32 Translator::translate(PageCode& page, u16 offset, bool grouped) {
   auto const* const bytes = reinterpret_cast<u8 const*>(page.host) + offset;
   auto& region = *region_;
   auto const code_mode = mode();
+  auto const in_page = page_size - offset;
+  auto const allowed = code_left();
   do {
-    analyse({bytes, page_size - offset}, code_mode, *this, region);
+    analyse({bytes, std::min<u64>(in_page, allowed)}, code_mode, *this, region, most_items(code_mode));
     note_code(page, page.host, CodePages::chunks_of(offset, std::max<u32>(region.length, 1)));
   } while (!still_there(region, bytes));
   if (region.count == 0) {
+    if (allowed <= in_page) return CodeCache::no_block;
     page.note_crossing(offset);
-    return find_crossing(page, cpu_.state.rip);
+    return find_crossing(page, cpu_.code_address());
   }
   if (grouped) find_groups(region);
   return generate(page, offset, grouped);
@@ -283,11 +303,12 @@ u32 Translator::translate(PageCode& page, u16 offset, bool grouped) {
 /// The one instruction at `linear` that goes on in the next page.
 u32 Translator::find_crossing(PageCode& page, u64 linear) {
   auto const offset = static_cast<u16>(linear & 0xfff);
-  auto const next = (linear & page_mask) + page_size;
+  auto const beyond = (linear & page_mask) + page_size;
+  auto const next = cpu_.code64() ? beyond : static_cast<u32>(beyond);
   auto const rights = cpu_.cpl() == 3 ? Rights::user : Rights::supervisor;
   auto* const second = cpu_.mmu.refill(next, 1, Access::execute, rights);
   if (second == nullptr) return CodeCache::no_block;
-  auto& pair = cache_->page(page.host, page.linear, page.mode, page.relative, second);
+  auto& pair = cache_->page(page.host, page.linear, page.mode, page.relative, second, page.pointer, page.limit);
   auto const known = cache_->find(pair, offset, true);
   if (known != CodeCache::no_block) return known;
   if (nearly_full()) {
@@ -304,7 +325,7 @@ u32 Translator::find_crossing(PageCode& page, u64 linear) {
   } while ((pair.chunks & chunks) != chunks);
   std::memcpy(bytes.data(), page.host + offset, in_first);
   std::memcpy(bytes.data() + in_first, second, bytes.size() - in_first);
-  analyse(bytes, mode(), *this, region, 1);
+  analyse({bytes.data(), std::min<u64>(bytes.size(), code_left())}, mode(), *this, region, 1);
   return region.count == 0 ? CodeCache::no_block : generate(pair, offset, true);
 }
 
@@ -362,6 +383,7 @@ void Translator::clear_cache() {
   cache_->clear(trampolines_.end);
   recent_ = {};
   slots_.clear();
+  code_tags_.clear();
   slots_used_ = {};
   auto const took = std::chrono::steady_clock::now() - began;
   counters_.longest_drop_ns =

@@ -1,7 +1,9 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
+#include <tuple>
 #include <unordered_map>
 
 #include "engine/counter.h"
@@ -70,6 +72,16 @@ class Translator final : private Slots, private Features, private Lowering, publ
   u64 go_to(u64 linear, Rights rights);
 
   bool translatable() const;
+  // ---- translator_legacy.cpp: 16- and 32-bit code ----
+  bool legacy_translatable() const;
+  void complete_legacy(CodeMode& mode) const;
+  void enter_legacy(u16 mode);
+  u64 code_tag(u16 mode);
+  /// Instruction pointer of what lies at `offset` of the page that is executing.
+  u64 rip_at(PageCode const& page, i64 offset) const;
+  /// How many bytes from RIP on CS lets execute; 0: none.
+  u64 code_left() const;
+  // ----
   CodeMode mode() const;
   u32 find_block(bool grouped = true);
   u32 translate(PageCode& page, u16 offset, bool grouped);
@@ -124,7 +136,8 @@ class Translator final : private Slots, private Features, private Lowering, publ
   u16 mode_{};  // key of the code that runs
   u8 window_number_{};
   std::unordered_map<u64, u32> slots_;
-  std::array<u32, 2> slots_used_{};  // user and kernel code, which never share a window
+  std::map<std::tuple<u64, u32, u16>, u64> code_tags_;  // by CS base, limit and mode
+  std::array<u32, 2> slots_used_{};                     // user and kernel code, which never share a window
   static constexpr u16 unknown_mode{0xffff};
   struct WindowUse {
     std::vector<u32> slots;
@@ -138,6 +151,8 @@ class Translator final : private Slots, private Features, private Lowering, publ
     std::byte* host{};
     u64 linear{};
     u16 mode{};
+    i64 pointer{};
+    u32 limit{};
     PageCode* page{};
   };
   std::array<Recent, 1024> recent_{};

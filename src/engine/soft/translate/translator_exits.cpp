@@ -38,15 +38,16 @@ void Translator::arrive(ExitKind kind) {
     case ExitKind::access:
     case ExitKind::interpret: return settle(number);
     case ExitKind::indirect:
-      if (!is_canonical(context_->address)) return settle(context_->jumped_from);
+      if (cpu_.code64() && !is_canonical(context_->address)) return settle(context_->jumped_from);
       take_flags(true);
-      cpu_.state.rip = context_->address;
+      cpu_.state.rip =
+          cpu_.code64() ? context_->address : static_cast<u32>(context_->address - context_->code_tag);
       return;
     case ExitKind::trap: return trap();
     case ExitKind::stale: {
       auto const& block = cache_->blocks[number];
       take_flags(context_->address != 0);
-      cpu_.state.rip = block.page->linear + (block.page->relative ? context_->delta : 0) + block.start;
+      cpu_.state.rip = rip_at(*block.page, block.start);
       return;
     }
   }
@@ -73,8 +74,8 @@ RunExit Translator::leave_settled(ExitKind kind) {
     case ExitKind::poll:
     case ExitKind::interrupt: ++counters_.polls; return RunExit::budget;
     case ExitKind::indirect: {
-      auto const linear = context_->address;
-      if (!is_canonical(linear)) return step();
+      auto const linear = context_->address;  // in 16- and 32-bit code with Context::code_tag
+      if (cpu_.code64() && !is_canonical(linear)) return step();
       if (context_->poll != 0) return RunExit::budget;
       auto const generation = generation_;
       auto const target = find_block();
@@ -138,14 +139,13 @@ void Translator::settle(u32 number) {
     if (loan.guest != nobody) state.gpr[loan.guest] = state.gpr[loan.place];
     state.gpr[loan.place] = context_->gpr[loan.place];
   }
-  state.rip =
-      block.page->linear + (block.page->relative ? context_->delta : 0) + block.start + site.guest_offset;
+  state.rip = rip_at(*block.page, block.start + site.guest_offset);
 }
 
 void Translator::settle_exit(Exit const& exit) {
   auto const& page = *cache_->blocks[exit.block].page;
   take_flags(exit.flags_saved);
-  cpu_.state.rip = page.linear + (page.relative ? context_->delta : 0) + static_cast<u64>(exit.target);
+  cpu_.state.rip = rip_at(page, exit.target);
 }
 
 u8 const* Translator::entry_of(u32 block, bool flags_saved) const {
@@ -164,16 +164,19 @@ void Translator::link(u32 number, u32 target) {
 void Translator::fill_slot(u32 number, u32 target) {
   auto const& exit = cache_->exits[number];
   auto& page = *cache_->blocks[target].page;
-  auto const delta = page_delta(page, cpu_.state.rip);
+  auto const linear = cpu_.code_address();
+  auto const delta = page_delta(page, linear);
   if (page.relative && delta != context_->delta) return;
   auto& from = *cache_->blocks[exit.block].page;
   if (page.relative != from.relative) return;
+  // A forward jump around the end of the address space has not looked whether somebody wants the vCPU.
+  if (!cpu_.code64() && exit.target >= 0 && linear < static_cast<u32>(from.linear + context_->delta)) return;
   same_delta_in_window(from, context_->delta);
   same_delta_in_window(page, delta);
   // SOUND: an address in executable memory, as a number.
   window_->slots[exit.slot] = reinterpret_cast<u64>(entry_of(target, exit.flags_saved));
   uses_[window_number_].slots.push_back(exit.slot);
-  note_executed(page, cpu_.state.rip);
+  note_executed(page, linear);
   ++counters_.slot_fills;
 }
 
@@ -186,12 +189,12 @@ void Translator::fill_jump(u64 linear, u32 target) {
   auto const index = static_cast<u16>(linear & jump_index_mask);
   if (index == 0) return;  // leads out when somebody wants the vCPU
   auto& page = *cache_->blocks[target].page;
-  same_delta_in_window(page, page_delta(page, linear));
+  same_delta_in_window(page, page_delta(page, cpu_.code_address()));
   // SOUND: an address in executable memory, as a number.
   window_->jumps[index] = {linear,
                            reinterpret_cast<u64>(cache_->executable(cache_->blocks[target].indirect_entry))};
   uses_[window_number_].jumps.push_back(index);
-  note_executed(page, linear);
+  note_executed(page, cpu_.code_address());
   ++counters_.jump_fills;
 }
 
@@ -271,7 +274,7 @@ void Translator::repair_x87_pointers() {
     if (site.host_offset != 0 && site.host_offset <= offset)
       guest = static_cast<u16>(block.start + site.guest_offset);
   }
-  extended.fip = block.page->linear + (block.page->relative ? context_->delta : 0) + guest;
+  extended.fip = rip_at(*block.page, guest);
 }
 
 }  // namespace vireo::engine::soft::translate

@@ -138,7 +138,8 @@ u32 Verifier::undefined_flags(Stretch const& stretch) {
     auto const code = code_at(stretch, path_[i % path_.size()]);
     auto const bytes = code.first(std::min<std::size_t>(code.size(), 15));
     auto insn = x86::Instruction{};
-    if (x86::decode(bytes, stretch.mode.code_size, true, insn) != x86::DecodeStatus::ok) continue;
+    if (x86::decode(bytes, stretch.mode.code_size, stretch.mode.protected_mode, insn) != x86::DecodeStatus::ok)
+      continue;
     auto const& flags = x86::row_of(insn).flags;
     if (!may_keep_flags(insn)) undefined &= ~u32{flags.written};
     undefined |= flags.undefined;

@@ -1,10 +1,9 @@
-#include "engine/soft/code_pages.h"
-
 #include <benchmark/benchmark.h>
 
 #include <memory>
 #include <thread>
 
+#include "engine/soft/code_pages.h"
 #include "engine/soft/test_machine.h"
 
 namespace vireo::engine::soft {

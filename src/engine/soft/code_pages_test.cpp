@@ -226,7 +226,7 @@ TEST_F(CodePagesTest, NoStoreIsLostBetweenThreads) {
   auto const busy = [&](auto const& translator) { return translator->translations.load() < translations; };
   for (auto round = u64{1}; std::ranges::any_of(translators, busy); ++round) {
     vcpu_.member.enter_code();
-    vcpu_.cpu.write<u64>(ds, code + 0x40, round);
+    vcpu_.cpu.modify<u64>(ds, code + 0x40, true, [&](u64) { return round; });
     vcpu_.cpu.write<u64>(ds, code + 0x800, round);
     vcpu_.member.leave_code();
     published.store(round, std::memory_order_release);

@@ -3,6 +3,7 @@
 #include <array>
 #include <vector>
 
+#include "engine/soft/mmu/window.h"
 #include "engine/soft/translate/emitter.h"
 #include "vocab/integers.h"
 
@@ -73,6 +74,9 @@ struct PageCode {
   i64 pointer{};
   u32 limit{};
   bool relative{};                // may run at another address: Context::delta tells the distance
+  // By window: the distance there, while the stamp is that of the window's tables.
+  std::array<u64, Windows::count> deltas{};
+  std::array<u32, Windows::count> delta_stamps{};
   u64 chunks{}, second_chunks{};  // 64-byte pieces of the two that stores are watched in
   u16 crossings{};  // which of the last 15 bytes begin an instruction that goes on in the next page
   std::vector<u32> blocks;

@@ -78,6 +78,18 @@ PageCode& CodeCache::page(std::byte* host, u64 linear, u16 mode, bool relative, 
   return page;
 }
 
+void CodeCache::replace(PageCode const& old, u64 linear) {
+  auto const forget = [&](std::byte* host) {
+    auto const [from, to] = by_host_.equal_range(host);
+    for (auto at = from; at != to; ++at) {
+      if (at->second == &old) return void(by_host_.erase(at));
+    }
+  };
+  forget(old.host);
+  if (old.second_host != nullptr) forget(old.second_host);
+  page(old.host, linear, old.mode, old.relative, old.second_host, old.pointer, old.limit);
+}
+
 std::vector<PageCode*> CodeCache::pages_at(std::byte* host) {
   auto found = std::vector<PageCode*>{};
   auto const [from, to] = by_host_.equal_range(host);
@@ -89,16 +101,6 @@ std::vector<PageCode*> CodeCache::all_pages() {
   auto all = std::vector<PageCode*>{};
   for (auto const& page : pages_) all.push_back(page.get());
   return all;
-}
-
-u32 CodeCache::find(PageCode const& page, u16 offset, bool grouped) const {
-  auto const key = key_of(page, offset, grouped);
-  auto const mask = table_.size() - 1;
-  for (auto at = hash(key) >> 32;; ++at) {
-    auto const& entry = table_[at & mask];
-    if (entry.key == key) return entry.block;
-    if (entry.key == 0) return no_block;
-  }
 }
 
 void CodeCache::insert(u32 block) {

@@ -39,13 +39,23 @@ class CodeCache {
   /// `pointer` and `limit` as in PageCode.
   PageCode& page(std::byte* host, u64 linear, u16 mode, bool relative, std::byte* second_host = nullptr,
                  i64 pointer = 0, u32 limit = 0);
+  /// A new one for code of the same page, which replaces `page`: nothing finds that any more.
+  void replace(PageCode const& page, u64 linear);
   /// All that is made of the page at `host`.
   std::vector<PageCode*> pages_at(std::byte* host);
   std::vector<PageCode*> all_pages();
 
   // ---- blocks ----
   static constexpr u32 no_block{~u32{0}};
-  u32 find(PageCode const& page, u16 offset, bool grouped) const;
+  [[gnu::always_inline]] u32 find(PageCode const& page, u16 offset, bool grouped) const {
+    auto const key = key_of(page, offset, grouped);
+    auto const mask = table_.size() - 1;
+    for (auto at = hash(key) >> 32;; ++at) {
+      auto const& entry = table_[at & mask];
+      if (entry.key == key) return entry.block;
+      if (entry.key == 0) return no_block;
+    }
+  }
   void insert(u32 block);
   void forget(u32 block);
   /// The block whose code lies around `offset`, or no_block.

@@ -42,7 +42,7 @@ void Generator::entries() {
   block().indirect_entry = here();
   out_.alu(Alu::cmp, Width::q, scratch,
            Mem{.base = second_scratch, .disp = static_cast<i32>(offsetof(Window, jumps)), .gs = true});
-  out_.jcc(Cond::ne, trampolines_.exit(ExitKind::indirect));
+  out_.jcc(Cond::ne, trampolines_.find_jump);
   if (page_.relative) {
     if (!mode_.code64()) out_.mov(Width::d, scratch, scratch);  // without the tag
     out_.mov_imm(second_scratch, linear(0));

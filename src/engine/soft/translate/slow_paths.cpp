@@ -9,7 +9,7 @@ namespace {
 
 constexpr u16 code64{0xa09b}, data{0xc093}, dpl3{0x60};
 constexpr u32 rcx_place{5};  // in the registers that the trampoline saves, from the last to the first
-constexpr u64 user_end{u64{1} << 47};
+constexpr u64 user_end{u64{1} << 47}, page_mask{~u64{0xfff}};
 constexpr u64 care_flags{x86::flag_tf | x86::flag_rf};
 constexpr u64 returned_flags{0x3c'7fd7};
 
@@ -46,16 +46,75 @@ u64 Translator::set_access(Context* context, u64, u32 number) {
   state.rflags = allowed ? before | x86::flag_ac : before & ~u64{x86::flag_ac};
   self.cpu_.change_privilege64(0);
   auto const window = self.cpu_.mmu.window(self.cpu_.rights());
-  auto const& use = self.uses_[window];
-  if (!use.ready || use.mode != self.mode_) {
+  if (!self.tables_.ready(window, CodeMode::window_key(self.mode_))) {
     state.rflags = before;
     self.cpu_.change_privilege64(0);
     return 0;
   }
   self.window_number_ = window;
-  self.window_ = &self.cpu_.mmu.window_at(window);
-  set_window_base(self.window_);
+  set_window_base(&self.cpu_.mmu.window_at(window));
   return 1;
+}
+
+// ---- jumps that the tables do not know ----
+
+/// The block at `linear`, when it exists and its page is in the TLB.
+u32 Translator::known_block(u64 linear, Rights rights, u16 mode, bool grouped) const {
+  auto const& entry = cpu_.mmu.entry(rights, linear);
+  auto const page_linear = linear & page_mask;
+  if (entry.execute != page_linear) return CodeCache::no_block;
+  auto const& recent = recent_[(linear >> 12) % recent_.size()];
+  if (recent.page == nullptr || recent.linear != page_linear) return CodeCache::no_block;
+  auto const& page = *recent.page;
+  // SOUND: compared only.
+  if (reinterpret_cast<u64>(page.host) != entry.page || page.mode != mode) return CodeCache::no_block;
+  return cache_->find(page, static_cast<u16>(linear & ~page_mask), grouped);
+}
+
+/// Where a jump to `linear` leads in the window that runs; 0 when that must be found outside.
+u64 Translator::known_jump(u64 linear, Rights rights, u16 mode) {
+  auto const number = known_block(linear, rights, mode, true);
+  if (number == CodeCache::no_block) return 0;
+  auto const& block = cache_->blocks[number];
+  auto& page = *block.page;
+  if (!tables_.same_delta(window_number_, page, page_delta(page, linear))) return 0;
+  // SOUND: an address in executable memory, as a number.
+  auto const code = reinterpret_cast<u64>(cache_->executable(block.indirect_entry));
+  tables_.set_jump(window_number_, linear, code);
+  cpu_.mmu.note_executed(window_number_, linear);
+  ++counters_.jumps_found;
+  return code;
+}
+
+u64 Translator::find_jump(Context* context, u64 linear) {
+  auto& self = *context->translator;
+  auto const index = JumpTables::jump_index(linear);
+  if (index == 0 || context->poll != 0 || context->jump_mask == 0) return 0;
+  if (self.verifier_ != nullptr || !self.cpu_.code64()) return 0;
+  context->site = static_cast<u32>(index * sizeof(Window::Jump));
+  return self.known_jump(linear, self.cpu_.cpl() == 3 ? Rights::user : Rights::supervisor, self.mode_);
+}
+
+u64 Translator::find_slot(Context* context, u64 number) {
+  auto& self = *context->translator;
+  if (context->poll != 0 || self.verifier_ != nullptr || !self.cpu_.code64()) return 0;
+  auto const& exit = self.cache_->exits[number];
+  auto& from = *self.cache_->blocks[exit.block].page;
+  auto const delta = from.relative ? context->delta : 0;
+  auto const linear = from.linear + delta + static_cast<u64>(exit.target);
+  auto const rights = self.cpu_.cpl() == 3 ? Rights::user : Rights::supervisor;
+  auto const target = self.known_block(linear, rights, self.mode_, exit.grouped);
+  if (target == CodeCache::no_block) return 0;
+  auto& page = *self.cache_->blocks[target].page;
+  if (page.relative != from.relative || (page.relative && page_delta(page, linear) != delta)) return 0;
+  auto const window = self.window_number_;
+  if (!self.tables_.same_delta(window, from, delta) || !self.tables_.same_delta(window, page, delta)) return 0;
+  // SOUND: an address in executable memory, as a number.
+  auto const code = reinterpret_cast<u64>(self.entry_of(target, exit.flags_saved));
+  self.tables_.set_slot(window, exit.slot, code);
+  self.cpu_.mmu.note_executed(window, linear);
+  ++self.counters_.slots_found;
+  return code;
 }
 
 // ---- system calls ----
@@ -63,17 +122,15 @@ u64 Translator::set_access(Context* context, u64, u32 number) {
 /// Where code at `linear` begins when it is known in the window of these rights; 0 when it is not.
 u64 Translator::go_to(u64 linear, Rights rights) {
   auto const window = cpu_.mmu.window(rights);
-  auto const& use = uses_[window];
   auto const mode = static_cast<u16>(rights == Rights::user ? mode_ & ~CodeMode::supervisor_key
                                                             : mode_ | CodeMode::supervisor_key);
-  if (!use.ready || use.mode != mode || context_->poll != 0) return 0;
+  if (!tables_.ready(window, CodeMode::window_key(mode)) || context_->poll != 0) return 0;
   auto& table = cpu_.mmu.window_at(window);
-  auto const index = linear & (Window::jump_entries - 1);
+  auto const index = JumpTables::jump_index(linear);
   if (table.jumps[index].linear != linear) return 0;
   mode_ = mode;
   window_number_ = window;
-  window_ = &table;
-  set_window_base(window_);
+  set_window_base(&table);
   context_->address = linear;
   context_->site = static_cast<u32>(index * sizeof(Window::Jump));
   return table.jumps[index].code;

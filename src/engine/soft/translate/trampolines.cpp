@@ -151,6 +151,38 @@ class Writer {
     out_.jmp(otherwise);
   }
 
+  /// `find` gets the target in r10 or the Exit in r11; the flags stay as they are.
+  void find(FindFunction function, Reg what, u8 const* otherwise) {
+    static_assert(clobbered.size() % 2 == 1);  // the stack is a multiple of 16 at the call
+    out_.lea(Width::q, Reg::rsp, in_context(static_cast<std::size_t>(-16)));
+    out_.pushfq();
+    out_.push(what);
+    for (auto const reg : clobbered) out_.push(reg);
+    out_.push(what);
+    out_.mov(Width::q, Reg::rsi, what);
+    out_.lea(Width::q, Reg::rdi, {.base = Reg::rsp, .disp = 32 + static_cast<i32>(clobbered.size() + 1) * 8});
+    // SOUND: a function's address, as a number in code.
+    out_.mov_imm(Reg::rax, reinterpret_cast<u64>(function));
+    out_.call(Reg::rax);
+    out_.pop(what);
+    auto const other = what == scratch ? second_scratch : scratch;
+    out_.mov(Width::q, other, Reg::rax);
+    for (auto i = clobbered.size(); i-- > 0;) out_.pop(clobbered[i]);
+    out_.pop(what);
+    auto refused = Label{};
+    out_.test(Width::q, other, other);
+    out_.jcc(Cond::e, refused);
+    out_.popfq();
+    out_.lea(Width::q, Reg::rsp, in_context(16));
+    out_.store(Width::q, VIREO_CONTEXT(target), other);
+    if (what == scratch) out_.load(Width::d, second_scratch, VIREO_CONTEXT(site));
+    out_.jmp(VIREO_CONTEXT(target));
+    out_.bind(refused);
+    out_.popfq();
+    out_.lea(Width::q, Reg::rsp, in_context(16));
+    out_.jmp(otherwise);
+  }
+
   void load_vectors() {
     out_.push(Reg::rax);
     out_.push(Reg::rdx);
@@ -214,6 +246,12 @@ Trampolines write_trampolines(CodeCache& cache, SlowPaths const& slow_paths, boo
   out.align(32);
   result.set_access = out.here();
   writer.slow_path(slow_paths.set_access);
+  out.align(32);
+  result.find_jump = out.here();
+  writer.find(slow_paths.find_jump, scratch, result.exit(ExitKind::indirect));
+  out.align(32);
+  result.find_slot = out.here();
+  writer.find(slow_paths.find_slot, second_scratch, result.exit(ExitKind::slot));
   out.align(32);
   result.system_call = out.here();
   writer.change_privilege(slow_paths.system_call, result.exit(ExitKind::interpret));

@@ -17,6 +17,8 @@ struct Trampolines {
   u8 const* refill{};
   u8 const* refill_group{};  // the same, but r10 becomes 0
   u8 const* set_access{};  // called with r11 = site: STAC, CLAC; r10 becomes 0 when the interpreter must do it
+  u8 const* find_jump{};  // jumped to with r10 = target, as exit(indirect)
+  u8 const* find_slot{};  // jumped to with r11 = Exit, as exit(slot)
   /// Jumped to with r11 = site and the flags saved: SYSCALL, SYSRET.
   u8 const* system_call{};
   u8 const* system_return{};
@@ -28,12 +30,15 @@ struct Trampolines {
 
 /// `refill(context, linear address, site)`: the host's address or 0. It must not touch vector registers.
 using RefillFunction = u64 (*)(Context*, u64, u32);
+/// `find(context, what)`: where to go on, 0 when that must be found outside. It must not touch vector registers.
+using FindFunction = u64 (*)(Context*, u64);
 /// `change_privilege(context, registers, site)`: where to go on, 0 when the interpreter must take it.
 /// `registers` are rax, rcx, rdx, rsi, rdi, r8, rsp of the guest from the last to the first. It must not touch
 /// vector registers.
 using PrivilegeFunction = u64 (*)(Context*, u64*, u32);
 struct SlowPaths {
   RefillFunction refill, set_access;
+  FindFunction find_jump, find_slot;
   PrivilegeFunction system_call, system_return;
 };
 

@@ -18,7 +18,6 @@ namespace vireo::engine::soft::translate {
 
 namespace {
 
-constexpr u32 jump_mask{(Window::jump_entries - 1) * sizeof(Window::Jump)};
 constexpr u32 worst_block{64 * 1024};
 constexpr u64 stack_bytes{256 * 1024};
 constexpr u64 page_mask{~u64{0xfff}};
@@ -76,12 +75,22 @@ Translator::Translator(Cpu& cpu, std::unique_ptr<CodeCache> cache)
       stack_{std::make_unique<Stack>()},
       context_{stack_->context},
       trampolines_{
-          write_trampolines(*cache_, {refill, set_access, system_call, system_return}, host_has_avx())},
-      region_{std::make_unique<Region>()} {
+          write_trampolines(*cache_,
+                            {.refill = refill,
+                             .set_access = set_access,
+                             .find_jump = find_jump,
+                             .find_slot = find_slot,
+                             .system_call = system_call,
+                             .system_return = system_return},
+                            host_has_avx())},
+      region_{std::make_unique<Region>()},
+      tables_{cpu.mmu} {
   context_->guest = cpu_.state.gpr.data();
   context_->extended = &cpu_.state.extended;
   context_->translator = this;
-  context_->jump_mask = jump_mask;
+  context_->jump_mask = JumpTables::jump_mask;
+  // SOUND: addresses in executable memory, as numbers.
+  tables_.begin(reinterpret_cast<u64>(trampolines_.find_jump), reinterpret_cast<u64>(trampolines_.find_slot));
   cpu_.mmu.set_observer(this);
   cpu_.poll_words = {&context_->poll, &context_->jump_mask};
 }
@@ -135,7 +144,7 @@ RunExit Translator::run(Cpu& cpu, u32 max_exits) {
     if (context_->poll != 0 || context_->jump_mask == 0) {
       // SOUND: a full barrier between taking the request back and looking what it was.
       __atomic_exchange_n(&context_->poll, 0, __ATOMIC_SEQ_CST);
-      __atomic_exchange_n(&context_->jump_mask, jump_mask, __ATOMIC_SEQ_CST);
+      __atomic_exchange_n(&context_->jump_mask, JumpTables::jump_mask, __ATOMIC_SEQ_CST);
     }
     if (cpu.attention.load(std::memory_order_acquire) != 0) return RunExit::attention;
     auto const block = next_ != CodeCache::no_block ? next_ : find_block();
@@ -160,10 +169,10 @@ void Translator::enter(u32 block) {
   auto const& of = cache_->blocks[block];
   auto const window = cpu_.mmu.window(cpu_.rights());
   window_number_ = window;
-  window_ = &cpu_.mmu.window_at(window);
-  prepare_window(window, of.page->mode);
-  if (window == Windows::supervisor) prepare_window(Windows::supervisor_ac, of.page->mode);
-  set_window_base(window_);
+  auto const key = CodeMode::window_key(of.page->mode);
+  tables_.prepare(window, key);
+  if (window == Windows::supervisor) tables_.prepare(Windows::supervisor_ac, key);
+  set_window_base(&cpu_.mmu.window_at(window));
   if (of.page->relative) context_->delta = page_delta(*of.page, cpu_.code_address());
   context_->tsc_offset = cpu_.machine_tsc_offset + state.tsc_offset;
   context_->interrupt_waits =
@@ -182,13 +191,6 @@ void Translator::enter(u32 block) {
   // SOUND: the eight bytes below the context hold RFLAGS for entries with saved flags.
   reinterpret_cast<u64*>(context_)[-1] = state.rflags;
   verifier_->begin();
-}
-
-void Translator::prepare_window(u8 window, u16 mode) {
-  auto& use = uses_[window];
-  auto const key = CodeMode::window_key(mode);
-  if (!use.ready || use.mode != key) clear_window(window);
-  use.mode = key;
 }
 
 RunExit Translator::step() {
@@ -242,12 +244,12 @@ u32 Translator::find_block(bool grouped) {
   auto const relative = linear < user_half;
   auto const page_linear = linear & page_mask;
   auto& recent = recent_[(page_linear >> 12) % recent_.size()];
-  if (recent.host != host || recent.mode != key || recent.linear != page_linear || recent.pointer != pointer ||
-      recent.limit != limit) {
-    auto const base = relative ? page_linear - likely_delta(page_linear) : page_linear;
-    auto& page = cache_->page(host, base, key, relative, nullptr, pointer, limit);
-    recent = {
-        .host = host, .linear = page_linear, .mode = key, .pointer = pointer, .limit = limit, .page = &page};
+  auto const known = recent.page != nullptr && recent.linear == page_linear && recent.page->host == host &&
+                     recent.page->mode == key && recent.page->pointer == pointer && recent.page->limit == limit;
+  if (!known) {
+    auto const window = cpu_.mmu.window(rights);
+    auto const base = relative ? page_linear - tables_.likely_delta(window, page_linear) : page_linear;
+    recent = {page_linear, &cache_->page(host, base, key, relative, nullptr, pointer, limit)};
   }
   auto const offset = static_cast<u16>(linear & 0xfff);
   auto& page = *recent.page;
@@ -256,24 +258,9 @@ u32 Translator::find_block(bool grouped) {
   return page.crosses_at(offset) ? find_crossing(page, linear) : translate(page, offset, grouped);
 }
 
-/// Pages of one program or library should agree about their distance, or direct jumps between them cannot be
-/// linked.
-u64 Translator::likely_delta(u64 page_linear) const {
-  constexpr auto farthest = u64{32};
-  for (auto distance = u64{1}; distance <= farthest; ++distance) {
-    for (auto const neighbour : {page_linear - distance * page_size, page_linear + distance * page_size}) {
-      auto const& recent = recent_[(neighbour >> 12) % recent_.size()];
-      if (recent.page != nullptr && recent.linear == neighbour && recent.page->relative) {
-        return neighbour - recent.page->linear;
-      }
-    }
-  }
-  return 0;
-}
-
 bool Translator::nearly_full() const {
   return cache_->capacity() - cache_->used() < worst_block ||
-         std::ranges::max(slots_used_) + Region::max_items * 2 > Window::slot_entries;
+         tables_.slots_left() < Region::max_items * 2;
 }
 
 u32 Translator::translate(PageCode& page, u16 offset, bool grouped) {
@@ -360,10 +347,8 @@ void Translator::note_code(PageCode& page, std::byte* host, u64 chunks) {
 
 u32 Translator::slot_for(PageCode const& page, i64 target, bool flags_saved) {
   auto const key = u64{page.number} << 33 ^ static_cast<u64>(target) << 1 ^ (flags_saved ? 1u : 0u);
-  auto& used = slots_used_[page.mode & CodeMode::supervisor_key ? 1 : 0];
-  auto const [at, fresh] = slots_.try_emplace(key, used);
-  if (!fresh) return at->second;
-  ++used;
+  auto const [at, fresh] = slots_.try_emplace(key, 0);
+  if (fresh) at->second = tables_.new_slot();
   return at->second;
 }
 
@@ -379,12 +364,11 @@ void Translator::clear_cache() {
   next_ = CodeCache::no_block;
   ++generation_;
   ++counters_.flushes;
-  for (auto window = u8{0}; window < Windows::count; ++window) uses_[window].ready = false;
+  tables_.forget_all();
   cache_->clear(trampolines_.end);
   recent_ = {};
   slots_.clear();
   code_tags_.clear();
-  slots_used_ = {};
   auto const took = std::chrono::steady_clock::now() - began;
   counters_.longest_drop_ns =
       std::max(counters_.longest_drop_ns,
@@ -395,38 +379,14 @@ void Translator::clear_cache() {
 
 void Translator::mappings_changed(u8 window) noexcept {
   ++counters_.windows_cleared[window];
-  if (uses_[window].ready) clear_window(window);
-  if (window == Windows::supervisor && uses_[Windows::supervisor_ac].ready)
-    clear_window(Windows::supervisor_ac);
+  tables_.clear_if_ready(window);
+  if (window == Windows::supervisor) tables_.clear_if_ready(Windows::supervisor_ac);
 }
 
-void Translator::clear_window(u8 number) {
-  auto& window = cpu_.mmu.window_at(number);
-  auto& use = uses_[number];
-  // SOUND: addresses in executable memory, as numbers.
-  auto const no_jump = Window::Jump{~u64{}, reinterpret_cast<u64>(trampolines_.exit(ExitKind::indirect))};
-  auto const no_slot = reinterpret_cast<u64>(trampolines_.exit(ExitKind::slot));
-  if (!use.ready) {
-    window.jumps.fill(no_jump);
-    window.slots.fill(no_slot);
-    use.ready = true;
-  } else {
-    for (auto const index : use.jumps) window.jumps[index] = no_jump;
-    for (auto const index : use.slots) window.slots[index] = no_slot;
-  }
-  use.jumps.clear();
-  use.slots.clear();
-  use.deltas.clear();
-}
-
-/// In one window a page runs at one address only, so that what jumps remember there stays true.
-bool Translator::same_delta_in_window(PageCode& page, u64 delta) {
-  if (!page.relative) return true;
-  auto const [at, fresh] = uses_[window_number_].deltas.try_emplace(&page, delta);
-  if (at->second == delta) return true;
-  clear_window(window_number_);
-  uses_[window_number_].deltas.emplace(&page, delta);
-  return false;
+void Translator::keep_delta(PageCode& page, u64 delta) {
+  if (tables_.same_delta(window_number_, page, delta)) return;
+  tables_.clear(window_number_);
+  tables_.same_delta(window_number_, page, delta);
 }
 
 }  // namespace vireo::engine::soft::translate

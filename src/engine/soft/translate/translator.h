@@ -11,6 +11,7 @@
 #include "engine/soft/mmu/window.h"
 #include "engine/soft/translate/code_cache.h"
 #include "engine/soft/translate/generator.h"
+#include "engine/soft/translate/jump_tables.h"
 #include "engine/soft/translate/perf_map.h"
 #include "engine/soft/translate/region.h"
 #include "engine/soft/translate/trampolines.h"
@@ -20,7 +21,7 @@ namespace vireo::engine::soft::translate {
 
 struct Counters {
   u64 translations{}, guest_bytes{}, links{}, slot_fills{}, jump_fills{}, interpreted{}, slow_accesses{},
-      traps{}, invalidations{}, flushes{}, polls{}, refills{}, crossings{}, slot_misses{}, stale{};
+      traps{}, invalidations{}, flushes{}, polls{}, refills{}, crossings{}, slot_misses{}, stale{}, jumps_found{}, slots_found{}, moved_pages{};
   std::array<u64, Windows::count> windows_cleared{};
   u64 longest_drop_ns{};  // of all translations at once
   std::array<u64, exit_kinds> exits{};
@@ -69,6 +70,10 @@ class Translator final : private Slots, private Features, private Lowering, publ
   static u64 set_access(Context* context, u64 unused, u32 site);
   static u64 system_call(Context* context, u64* registers, u32 site);
   static u64 system_return(Context* context, u64* registers, u32 site);
+  static u64 find_jump(Context* context, u64 linear);
+  static u64 find_slot(Context* context, u64 exit);
+  u32 known_block(u64 linear, Rights rights, u16 mode, bool grouped) const;
+  u64 known_jump(u64 linear, Rights rights, u16 mode);
   u64 go_to(u64 linear, Rights rights);
 
   bool translatable() const;
@@ -87,12 +92,9 @@ class Translator final : private Slots, private Features, private Lowering, publ
   u32 translate(PageCode& page, u16 offset, bool grouped);
   u32 find_crossing(PageCode& page, u64 linear);
   u32 generate(PageCode& page, u16 offset, bool grouped);
-  u64 likely_delta(u64 page_linear) const;
   bool nearly_full() const;
   void note_code(PageCode& page, std::byte* host, u64 chunks);
   void clear_cache();
-  void clear_window(u8 window);
-  void prepare_window(u8 window, u16 mode);
   void enter(u32 block);
   RunExit step();
   void arrive(ExitKind kind);
@@ -112,14 +114,20 @@ class Translator final : private Slots, private Features, private Lowering, publ
   void link(u32 exit, u32 target);
   void fill_slot(u32 exit, u32 target);
   void fill_jump(u64 linear, u32 target);
+  void agree(PageCode& from, PageCode& target, u64 linear);
+  void translate_again(PageCode& page, u64 linear);
   void note_executed(PageCode const& page, u64 linear);
   void forward_stale(u32 block, u32 target);
   void trap();
   void repair_x87_pointers();
+  void drop_page(PageCode& page);
   void kill(u32 block);
-  u8 const* entry_of(u32 block, bool flags_saved) const;
-  u64 page_delta(PageCode const& page, u64 linear) const { return (linear & ~u64{0xfff}) - page.linear; }
-  bool same_delta_in_window(PageCode& page, u64 delta);
+  u8 const* entry_of(u32 block, bool flags_saved) const {
+    auto const& of = cache_->blocks[block];
+    return cache_->executable(flags_saved ? of.saved_entry : of.entry);
+  }
+  static u64 page_delta(PageCode const& page, u64 linear) { return (linear & ~u64{0xfff}) - page.linear; }
+  void keep_delta(PageCode& page, u64 delta);
 
   Cpu& cpu_;
   std::unique_ptr<CodeCache> cache_;
@@ -132,30 +140,16 @@ class Translator final : private Slots, private Features, private Lowering, publ
   u32 next_{CodeCache::no_block};  // where to go on, when that is known
   bool arrived_{};                 // by SYSCALL or SYSRET: the next time without leaving
   u64 generation_{};               // of the cache: changes when everything is forgotten
-  Window* window_{};
   u16 mode_{};  // key of the code that runs
   u8 window_number_{};
   std::unordered_map<u64, u32> slots_;
   std::map<std::tuple<u64, u32, u16>, u64> code_tags_;  // by CS base, limit and mode
-  std::array<u32, 2> slots_used_{};                     // user and kernel code, which never share a window
-  static constexpr u16 unknown_mode{0xffff};
-  struct WindowUse {
-    std::vector<u32> slots;
-    std::vector<u16> jumps;
-    std::unordered_map<PageCode const*, u64> deltas;
-    u16 mode{unknown_mode};  // of all code that the window's tables lead to
-    bool ready{};
-  };
-  std::array<WindowUse, 10> uses_;
+  JumpTables tables_;
   struct Recent {
-    std::byte* host{};
     u64 linear{};
-    u16 mode{};
-    i64 pointer{};
-    u32 limit{};
     PageCode* page{};
   };
-  std::array<Recent, 1024> recent_{};
+  std::array<Recent, 4096> recent_{};  // by page number
 
   // ---- tools ----
   std::unique_ptr<Verifier> verifier_;

@@ -11,7 +11,6 @@
 namespace vireo::engine::soft::translate {
 
 namespace {
-constexpr u32 jump_index_mask{Window::jump_entries - 1};
 bool is_canonical(u64 linear) { return static_cast<u64>(static_cast<i64>(linear << 16) >> 16) == linear; }
 }  // namespace
 
@@ -148,11 +147,6 @@ void Translator::settle_exit(Exit const& exit) {
   cpu_.state.rip = rip_at(page, exit.target);
 }
 
-u8 const* Translator::entry_of(u32 block, bool flags_saved) const {
-  auto const& of = cache_->blocks[block];
-  return cache_->executable(flags_saved ? of.saved_entry : of.entry);
-}
-
 void Translator::link(u32 number, u32 target) {
   auto const& exit = cache_->exits[number];
   // The same page may have been entered at another address or in another mode meanwhile.
@@ -166,18 +160,40 @@ void Translator::fill_slot(u32 number, u32 target) {
   auto& page = *cache_->blocks[target].page;
   auto const linear = cpu_.code_address();
   auto const delta = page_delta(page, linear);
-  if (page.relative && delta != context_->delta) return;
   auto& from = *cache_->blocks[exit.block].page;
   if (page.relative != from.relative) return;
+  if (page.relative && delta != context_->delta) return agree(from, page, linear);
   // A forward jump around the end of the address space has not looked whether somebody wants the vCPU.
   if (!cpu_.code64() && exit.target >= 0 && linear < static_cast<u32>(from.linear + context_->delta)) return;
-  same_delta_in_window(from, context_->delta);
-  same_delta_in_window(page, delta);
+  keep_delta(from, context_->delta);
+  keep_delta(page, delta);
   // SOUND: an address in executable memory, as a number.
-  window_->slots[exit.slot] = reinterpret_cast<u64>(entry_of(target, exit.flags_saved));
-  uses_[window_number_].slots.push_back(exit.slot);
+  tables_.set_slot(window_number_, exit.slot, reinterpret_cast<u64>(entry_of(target, exit.flags_saved)));
   note_executed(page, linear);
   ++counters_.slot_fills;
+}
+
+/// Two pages of one program were translated for addresses that do not lie as far from each other as the pages
+/// do. The one that was translated for the higher address is translated again: then jumps between them can be
+/// linked.
+void Translator::agree(PageCode& from, PageCode& target, u64 linear) {
+  auto const delta = page_delta(target, linear);
+  if (target.linear > target.linear + delta - context_->delta) {
+    translate_again(target, target.linear + delta - context_->delta);
+    next_ = CodeCache::no_block;
+  } else {
+    translate_again(from, from.linear + context_->delta - delta);
+  }
+}
+
+void Translator::translate_again(PageCode& page, u64 linear) {
+  ++counters_.moved_pages;
+  drop_page(page);
+  cache_->replace(page, linear);
+  for (auto& recent : recent_) {
+    if (recent.page == &page) recent = {};
+  }
+  tables_.clear_all();
 }
 
 void Translator::note_executed(PageCode const& page, u64 linear) {
@@ -186,14 +202,11 @@ void Translator::note_executed(PageCode const& page, u64 linear) {
 }
 
 void Translator::fill_jump(u64 linear, u32 target) {
-  auto const index = static_cast<u16>(linear & jump_index_mask);
-  if (index == 0) return;  // leads out when somebody wants the vCPU
   auto& page = *cache_->blocks[target].page;
-  same_delta_in_window(page, page_delta(page, cpu_.code_address()));
+  keep_delta(page, page_delta(page, cpu_.code_address()));
   // SOUND: an address in executable memory, as a number.
-  window_->jumps[index] = {linear,
-                           reinterpret_cast<u64>(cache_->executable(cache_->blocks[target].indirect_entry))};
-  uses_[window_number_].jumps.push_back(index);
+  tables_.set_jump(window_number_, linear,
+                   reinterpret_cast<u64>(cache_->executable(cache_->blocks[target].indirect_entry)));
   note_executed(page, cpu_.code_address());
   ++counters_.jump_fills;
 }
@@ -202,12 +215,16 @@ void Translator::fill_jump(u64 linear, u32 target) {
 
 void Translator::drop_code(std::byte* host) {
   for (auto* const page : host == nullptr ? cache_->all_pages() : cache_->pages_at(host)) {
-    for (auto const block : page->blocks) kill(block);
-    page->blocks.clear();
-    page->chunks = page->second_chunks = 0;
-    page->crossings = 0;
-    ++page->invalidations;
+    drop_page(*page);
   }
+}
+
+void Translator::drop_page(PageCode& page) {
+  for (auto const block : page.blocks) kill(block);
+  page.blocks.clear();
+  page.chunks = page.second_chunks = 0;
+  page.crossings = 0;
+  ++page.invalidations;
 }
 
 /// Whoever still jumps to the block comes out.

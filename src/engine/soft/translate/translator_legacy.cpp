@@ -40,9 +40,7 @@ void Translator::enter_legacy(u16 mode) {
 u64 Translator::code_tag(u16 mode) {
   auto const& cs = cpu_.state.cs();
   if (code_tags_.size() == most_tags) {
-    for (auto window = u8{0}; window < Windows::count; ++window) {
-      if (uses_[window].ready) clear_window(window);
-    }
+    tables_.clear_all();
     code_tags_.clear();
   }
   auto const at = code_tags_.try_emplace({cs.base, cs.limit, mode}, code_tags_.size() + 1).first;

@@ -79,6 +79,9 @@ void Translator::append_counters(std::vector<Counter>& to) const {
   for (auto kind = u32{0}; kind < exit_kinds; ++kind) {
     add(fmt::format("exits.{}", name(static_cast<ExitKind>(kind))), c.exits[kind]);
   }
+  for (auto window = u8{0}; window < Windows::count; ++window) {
+    add(fmt::format("windows_cleared.{}", window), c.windows_cleared[window]);
+  }
   add("interpreted", c.interpreted);
   auto order = std::vector<u32>{};
   for (auto i = u32{0}; i < x86::operation_count; ++i) {

@@ -128,7 +128,7 @@ class Generator {
   // ---- generator_system.cpp ----
   void system(Item const& item);
   void read_control(Item const& item);
-  void set_access(Item const& item);
+  void call_system(Item const& item, u8 const* function);
   void swapgs();
   void sti(Item const& item);
   void push_flags(Item const& item);

@@ -8,10 +8,19 @@ namespace vireo::engine::soft::translate {
 namespace {
 
 constexpr u16 code64{0xa09b}, data{0xc093}, dpl3{0x60};
-constexpr u32 rcx_place{5};  // in the registers that the trampoline saves, from the last to the first
 constexpr u64 user_end{u64{1} << 47};
 constexpr u64 care_flags{x86::flag_tf | x86::flag_rf};
 constexpr u64 returned_flags{0x3c'7fd7};
+constexpr u64 interrupt_flags{x86::arithmetic_flags | x86::flag_tf | x86::flag_if | x86::flag_df |
+                              x86::flag_iopl | x86::flag_nt | x86::flag_rf | x86::flag_ac | x86::flag_vif |
+                              x86::flag_vip | x86::flag_id};
+/// What to look for in the access byte of a descriptor beside its privilege.
+struct SegmentKind {
+  u8 mask, value;
+};
+constexpr SegmentKind plain_code{0x9d, 0x99},
+    plain_data{0x9b, 0x93};  // present, accessed; not conforming; writable
+bool is_canonical(u64 linear) { return static_cast<u64>(static_cast<i64>(linear << 16) >> 16) == linear; }
 
 void load_flat(Segment& segment, u32 selector, u16 attributes) {
   segment.base = 0;
@@ -79,7 +88,7 @@ u64 Translator::go_to(u64 linear, Rights rights) {
   return table.jumps[index].code;
 }
 
-u64 Translator::system_call(Context* context, u64* registers, u32 number) {
+u64 Translator::system_call(Context* context, SavedRegisters& registers, u32 number) {
   auto& self = *context->translator;
   auto& cpu = self.cpu_;
   auto& state = cpu.state;
@@ -93,7 +102,7 @@ u64 Translator::system_call(Context* context, u64* registers, u32 number) {
   // SOUND: PUSHFQ wrote the eight bytes below the context.
   auto& flags = reinterpret_cast<u64*>(context)[-1];
   auto const before = (state.rflags & ~u64{x86::arithmetic_flags}) | (flags & x86::arithmetic_flags);
-  registers[rcx_place] = base + block.start + site.guest_offset + 2;
+  registers.rcx = base + block.start + site.guest_offset + 2;
   context->gpr[x86::r11] = before;
   state.rflags = (before & ~state.sfmask) | x86::flag_fixed;
   flags = state.rflags;
@@ -104,11 +113,11 @@ u64 Translator::system_call(Context* context, u64* registers, u32 number) {
   return to;
 }
 
-u64 Translator::system_return(Context* context, u64* registers, u32) {
+u64 Translator::system_return(Context* context, SavedRegisters& registers, u32) {
   auto& self = *context->translator;
   auto& cpu = self.cpu_;
   auto& state = cpu.state;
-  auto const target = registers[rcx_place];
+  auto const target = registers.rcx;
   auto const wanted = context->gpr[x86::r11];
   if (!(state.efer & x86::efer_sce) || target >= user_end) return 0;
   if (wanted & (care_flags | x86::flag_ac)) return 0;
@@ -123,6 +132,89 @@ u64 Translator::system_return(Context* context, u64* registers, u32) {
   load_flat(state.ss(), (selector + 8) | 3, data | dpl3);
   cpu.change_privilege64(3);
   return to;
+}
+
+// ---- IRET between 64-bit code ----
+
+/// Without a look into the jump cache: C++ finds the code. Context::address tells where.
+u64 Translator::come_out(u64 linear, Rights rights) {
+  window_number_ = cpu_.mmu.window(rights);
+  window_ = &cpu_.mmu.window_at(window_number_);
+  context_->address = linear;
+  // SOUND: an address in executable memory, as a number.
+  return reinterpret_cast<u64>(trampolines_.exit(ExitKind::indirect));
+}
+
+/// The segment that loading `selector` gives, when it is in the GDT, its access byte is right, and its
+/// privilege is the selector's.
+bool Translator::plain_segment(u16 selector, u8 mask, u8 value, Segment& into) {
+  auto const& table = cpu_.state.gdtr;
+  auto const offset = u32{selector} & 0xfff8;
+  if ((selector & 4) != 0 || offset == 0 || offset + 7 > table.limit) return false;
+  auto const linear = table.base + offset;
+  auto const& entry = cpu_.mmu.entry(Rights::supervisor, linear);
+  // SOUND: a tag says that the page lies in guest memory; a descriptor has eight bytes.
+  auto const* const at = in_page(entry.read, linear, 8)
+                             ? reinterpret_cast<std::byte const*>(entry.page + linear % page_size)
+                             : cpu_.mmu.refill(linear, 8, Access::read, Rights::supervisor);
+  if (at == nullptr) return false;
+  auto const low = load_le<u64>(at);
+  auto const access = static_cast<u8>(low >> 40);
+  if ((access & mask) != value || (access >> 5 & 3) != (selector & 3)) return false;
+  auto const raw = static_cast<u32>((low & 0xffff) | (low >> 32 & 0xf0000));
+  into.base = (low >> 16 & 0xffffff) | (low >> 32 & 0xff000000);
+  into.limit = (low >> 55 & 1) != 0 ? raw << 12 | 0xfff : raw;
+  into.selector = selector;
+  into.attributes = static_cast<u16>(access | (low >> 40 & 0xf000));
+  return true;
+}
+
+u64 Translator::interrupt_return(Context* context, SavedRegisters& registers, u32) {
+  auto& self = *context->translator;
+  auto& cpu = self.cpu_;
+  auto& state = cpu.state;
+  if (self.verifier_ != nullptr || state.nmi_blocked || (state.rflags & x86::flag_nt)) return 0;
+  auto const* const frame = self.reach(registers.rsp, 40, Access::read);
+  if (frame == nullptr) return 0;
+  auto const target = load_le<u64>(frame);
+  auto const code_selector = load_le<u16>(frame + 8);
+  auto const popped = load_le<u64>(frame + 16);
+  auto const pointer = load_le<u64>(frame + 24);
+  auto const stack_selector = load_le<u16>(frame + 32);
+  auto const cpl = static_cast<u8>(code_selector & 3);
+  auto const outer = cpl == 3;
+  if ((cpl != 0 && !outer) || !is_canonical(target) || (stack_selector & 3) != cpl) return 0;
+  // RF means something only while a breakpoint is armed, and then code is not translated.
+  auto const flags =
+      (state.rflags & ~interrupt_flags) | (popped & interrupt_flags & ~u64{x86::flag_rf}) | x86::flag_fixed;
+  if (flags & (x86::flag_tf | x86::flag_nt | (outer ? x86::flag_ac : 0u))) return 0;
+  if ((flags & x86::flag_if) && context->interrupt_waits != 0) return 0;
+  auto code_segment = Segment{}, stack_segment = Segment{};
+  if (!self.plain_segment(code_selector, plain_code.mask, plain_code.value, code_segment)) return 0;
+  if (!code_segment.long_mode() || code_segment.big()) return 0;
+  if (stack_selector < 4 && !outer) {  // null
+    stack_segment.limit = 0xffff;
+    stack_segment.selector = stack_selector;
+    stack_segment.attributes = 0x100;
+  } else if (!self.plain_segment(stack_selector, plain_data.mask, plain_data.value, stack_segment)) {
+    return 0;
+  }
+  for (auto i = 0u; i < state.segment.size() && outer; ++i) {
+    auto const& segment = state.segment[i];
+    auto const stays = static_cast<x86::SegmentRegister>(i) == x86::SegmentRegister::cs ||
+                       static_cast<x86::SegmentRegister>(i) == x86::SegmentRegister::ss || segment.unusable() ||
+                       segment.dpl() == 3;
+    if (!stays) return 0;
+  }
+  registers.rsp = pointer;
+  state.cs() = code_segment;
+  state.ss() = stack_segment;
+  state.rflags = flags;
+  // SOUND: as above.
+  reinterpret_cast<u64*>(context)[-1] = flags;
+  cpu.change_privilege64(cpl);
+  auto const to = self.go_to(target, cpu.rights());
+  return to != 0 ? to : self.come_out(target, cpu.rights());
 }
 
 }  // namespace vireo::engine::soft::translate

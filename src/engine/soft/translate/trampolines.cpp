@@ -10,6 +10,7 @@ constexpr u32 room{8192};
 constexpr std::array saved_by_callee{Reg::rbx, Reg::rbp, Reg::r12, Reg::r13, Reg::r14, Reg::r15};
 // What a C++ function may change of the guest's registers.
 constexpr std::array clobbered{Reg::rax, Reg::rcx, Reg::rdx, Reg::rsi, Reg::rdi, Reg::r8, guest_stack_pointer};
+static_assert(sizeof(SavedRegisters) == clobbered.size() * 8);  // pushed from the last to the first
 
 Mem guest_field(Reg base, u8 reg) { return {.base = base, .disp = reg * 8}; }
 
@@ -100,13 +101,22 @@ class Writer {
     out_.ret();
   }
 
-  void call_slow_path(RefillFunction function) {
+  void slow_path_with_registers(PrivilegeFunction function) {
+    call_slow_path(function, true);
+    out_.ret();
+  }
+
+  template <typename Function>
+  void call_slow_path(Function function, bool with_registers = false) {
     for (auto const reg : clobbered) out_.push(reg);
     out_.push(second_scratch);
     auto const pushed = static_cast<i32>((clobbered.size() + 1) * 8);
     // Both ways of calling leave RSP a multiple of 8 only.
     out_.load(Width::q, Reg::rdi, {.base = Reg::rsp, .disp = pushed});  // the return address: not used
-    out_.mov(Width::q, Reg::rsi, scratch);
+    if (with_registers)
+      out_.lea(Width::q, Reg::rsi, {.base = Reg::rsp, .disp = 8});
+    else
+      out_.mov(Width::q, Reg::rsi, scratch);
     out_.mov(Width::d, Reg::rdx, second_scratch);
     out_.mov(Width::q, Reg::rcx, Reg::rsp);
     out_.mov(Width::q, Reg::rdi, Reg::rsp);
@@ -215,11 +225,17 @@ Trampolines write_trampolines(CodeCache& cache, SlowPaths const& slow_paths, boo
   result.set_access = out.here();
   writer.slow_path(slow_paths.set_access);
   out.align(32);
+  result.repeat_string = out.here();
+  writer.slow_path_with_registers(slow_paths.repeat_string);
+  out.align(32);
   result.system_call = out.here();
   writer.change_privilege(slow_paths.system_call, result.exit(ExitKind::interpret));
   out.align(32);
   result.system_return = out.here();
   writer.change_privilege(slow_paths.system_return, result.exit(ExitKind::interpret));
+  out.align(32);
+  result.interrupt_return = out.here();
+  writer.change_privilege(slow_paths.interrupt_return, result.exit(ExitKind::interpret));
   out.align(32);
   result.load_vectors = out.here();
   writer.load_vectors();

@@ -75,8 +75,9 @@ Translator::Translator(Cpu& cpu, std::unique_ptr<CodeCache> cache)
       cache_{std::move(cache)},
       stack_{std::make_unique<Stack>()},
       context_{stack_->context},
-      trampolines_{
-          write_trampolines(*cache_, {refill, set_access, system_call, system_return}, host_has_avx())},
+      trampolines_{write_trampolines(
+          *cache_, {refill, set_access, repeat_string, system_call, system_return, interrupt_return},
+          host_has_avx())},
       region_{std::make_unique<Region>()} {
   context_->guest = cpu_.state.gpr.data();
   context_->extended = &cpu_.state.extended;

@@ -88,7 +88,8 @@ RunExit Translator::leave_settled(ExitKind kind) {
     case ExitKind::interpret: {
       auto const& instruction = cache_->interpreted[cache_->sites[number].interpreted];
       auto const operation = instruction.instruction.operation;
-      arrived_ = operation == x86::Operation::syscall || operation == x86::Operation::sysret;
+      arrived_ = operation == x86::Operation::syscall || operation == x86::Operation::sysret ||
+                 operation == x86::Operation::iret;
       return instruction.lowered.handler != nullptr ? execute(instruction) : step();
     }
     case ExitKind::trap: return step();

@@ -94,6 +94,9 @@ Lowered lower(Cpu const& cpu, Instruction& insn) {
 }
 
 Block* make_block(Cpu const& cpu, BlockCache& cache, u8 const* code, u32 length, u64 key, BlockShape shape) {
+  auto bytes = std::array<u8, Block::max_steps * 15>{};
+  // Once: another vCPU may write meanwhile, and what is decoded must be what is compared later.
+  std::memcpy(bytes.data(), code, std::min<std::size_t>(length, bytes.size()));
   auto steps = std::array<Step, Block::max_steps + 1>{};
   auto count = 0u;
   auto at = 0u;
@@ -103,7 +106,7 @@ Block* make_block(Cpu const& cpu, BlockCache& cache, u8 const* code, u32 length,
   while (!ends && count < max && at < length) {
     auto insn = Instruction{};
     auto const left = std::min(length - at, 15u);
-    auto const status = decode({code + at, left}, cpu.code_size(), cpu.protected_mode(), insn);
+    auto const status = decode({&bytes[at], left}, cpu.code_size(), cpu.protected_mode(), insn);
     if (status == DecodeStatus::truncated) break;
     auto const decoded = status == DecodeStatus::ok;
     if (!decoded && insn.length == 0) insn.length = 1;
@@ -135,7 +138,7 @@ Block* make_block(Cpu const& cpu, BlockCache& cache, u8 const* code, u32 length,
   block->kind = special ? Block::Kind::special : Block::Kind::plain;
   // SOUND: Step is trivially copyable and the storage has room for the steps and the bytes.
   std::memcpy(static_cast<void*>(block->steps()), steps.data(), steps_bytes);
-  std::memcpy(block->bytes(), code, at);
+  std::memcpy(block->bytes(), bytes.data(), at);
   return block;
 }
 

@@ -25,7 +25,7 @@ struct Block {
   u16 start{};                             // offset in the page
   u16 length{};                            // of guest code, bytes
   u32 indirect_entry{};                    // r10 = linear address, r11 = offset in the jump cache, flags saved
-  u32 saved_entry{};                       // flags saved below the context
+  u32 saved_entry{};                       // flags saved in the context
   u32 entry{};                             // flags in RFLAGS
   u32 stale_saved_entry{}, stale_entry{};  // where the last two lead once the guest's code has changed
   u32 code_end{};
@@ -36,7 +36,7 @@ struct Block {
   std::array<Loan, 8> loans{};
 };
 
-/// What is kept of the flags below the context: a byte that is CF, or RFLAGS as PUSHFQ has it.
+/// What is kept of the flags in the context: a byte that is CF, or RFLAGS as PUSHFQ has it.
 enum class Saved : u8 { nothing, carry, all };
 
 /// An instruction at which translated code may stop.

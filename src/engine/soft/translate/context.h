@@ -26,10 +26,12 @@ enum class ExitKind : u32 {
 inline constexpr u32 exit_kinds{9};
 
 /// What translated code keeps in memory. RSP points here while it runs, and the host's stack for slow paths
-/// lies below; the flags that PUSHFQ has saved lie in the eight bytes below as well.
+/// lies below.
 struct alignas(256) Context {
-  // Guest registers that have no host register (r9, r10, r11), and the places of registers that are lent.
+  // Guest registers that have no host register (r9, r10, r11), and the places of registers that are lent; in
+  // the place of rsp, which needs none, saved flags: RFLAGS, or CF alone in the lowest byte.
   std::array<u64, 16> gpr{};
+  u64& saved_flags() { return gpr[4]; }
   u64 delta{};       // what is added to the addresses that relative blocks were made for
   u32 poll{};        // not zero: leave at the next backward jump
   u32 jump_mask{};   // which bits of a target select its entry in the jump cache; 0: leave at the next indirect
@@ -61,6 +63,7 @@ inline constexpr Reg guest_stack_pointer{Reg::r9}, scratch{Reg::r10}, second_scr
 
 constexpr Mem in_context(std::size_t offset) { return {.base = Reg::rsp, .disp = static_cast<i32>(offset)}; }
 constexpr Mem home_of(u8 guest_register) { return in_context(guest_register * 8u); }
+inline constexpr Mem saved_flags{home_of(4)};
 #define VIREO_CONTEXT(member) \
   ::vireo::engine::soft::translate::in_context(offsetof(::vireo::engine::soft::translate::Context, member))
 

@@ -213,12 +213,6 @@ void Generator::stale_entries() {
 }
 
 void Generator::cold_code() {
-  // What is saved below the context must survive a call.
-  auto const call = [&](Saved flags, u8 const* target) {
-    if (flags != Saved::nothing) out_.lea(Width::q, Reg::rsp, in_context(static_cast<std::size_t>(-16)));
-    out_.call(target);
-    if (flags != Saved::nothing) out_.lea(Width::q, Reg::rsp, in_context(16));
-  };
   for (auto i = 0u; i < cold_count_; ++i) {
     auto& each = cold_[i];
     out_.bind(each.entry);
@@ -226,7 +220,7 @@ void Generator::cold_code() {
       case Cold::Kind::refill: {
         out_.alu(Alu::xor_, Width::q, scratch, tag_field(each.write));
         out_.mov_imm(second_scratch, each.number);
-        call(each.flags, trampolines_.refill);
+        out_.call(trampolines_.refill);
         out_.jmp(each.back);
         break;
       }
@@ -234,17 +228,17 @@ void Generator::cold_code() {
         if (!each.never_refill) {
           out_.alu(Alu::xor_, Width::q, scratch, tag_field(each.write));
           out_.mov_imm(second_scratch, each.number);
-          call(each.flags, trampolines_.refill_group);
+          out_.call(trampolines_.refill_group);
           out_.test(Width::q, scratch, scratch);
           out_.jcc(Cond::ne, each.back);
         }
         if (each.flags == Saved::carry)
-          out_.alu_imm(Alu::add, Width::b, in_context(static_cast<std::size_t>(-8)), -1);
+          out_.alu_imm(Alu::add, Width::b, saved_flags, -1);
         finish_leaving({.kind = Cold::Kind::leave, .flags = each.flags, .number = each.fall_back});
         break;
       }
       case Cold::Kind::load_vectors:
-        call(each.flags, trampolines_.load_vectors);
+        out_.call(trampolines_.load_vectors);
         out_.jmp(each.back);
         break;
       case Cold::Kind::leave: finish_leaving(each); break;

@@ -75,6 +75,7 @@ class Generator {
   void groups_before_loop();
   /// Before something that changes the flags, and after it before something that needs them.
   void lose_flags(u32 needed);
+  void save_all_flags();
   void restore_flags();
   void flags_written() { flags_in_register_ = true, saved_ = Saved::nothing; }
   void push(Item const& item);
@@ -128,7 +129,7 @@ class Generator {
   // ---- generator_system.cpp ----
   void system(Item const& item);
   void read_control(Item const& item);
-  void set_access(Item const& item);
+  void call_system(Item const& item, u8 const* function);
   void swapgs();
   void sti(Item const& item);
   void push_flags(Item const& item);
@@ -153,7 +154,7 @@ class Generator {
   u32 base_;
   RegisterMap map_{};
   bool flags_in_register_{true};  // the guest's flags are in RFLAGS
-  Saved saved_{};                 // they are below the context
+  Saved saved_{};                 // what of them is in the context
   bool vectors_ready_{};
   Label body_{};
   std::array<Cold, 256> cold_{};

@@ -93,8 +93,7 @@ void Generator::finish_leaving(Cold const& leaving) {
   auto wanted = Label{};
   if (leaving.backward) {
     if (leaving.flags != Saved::all) {
-      out_.pushfq();
-      out_.lea(Width::q, Reg::rsp, in_context(8));
+      save_all_flags();
     }
     out_.alu_imm(Alu::cmp, Width::d, VIREO_CONTEXT(poll), 0);
     out_.jcc(Cond::ne, wanted);

@@ -37,14 +37,18 @@ void Generator::lose_flags(u32 needed) {
     saved_ = Saved::nothing;
   } else if (saved_ < wanted) {
     if (wanted == Saved::carry) {
-      out_.setcc(Cond::b, in_context(static_cast<std::size_t>(-8)));
+      out_.setcc(Cond::b, saved_flags);
     } else {
-      out_.pushfq();
-      out_.lea(Width::q, Reg::rsp, in_context(8));
+      save_all_flags();
     }
     saved_ = wanted;
   }
   flags_in_register_ = false;
+}
+
+void Generator::save_all_flags() {
+  out_.pushfq();
+  out_.pop(saved_flags);
 }
 
 // POPFQ takes 20 cycles and more.
@@ -52,12 +56,13 @@ void Generator::restore_flags() {
   if (flags_in_register_) return;
   flags_in_register_ = true;
   if (saved_ == Saved::carry) {
-    out_.alu_imm(Alu::add, Width::b, in_context(static_cast<std::size_t>(-8)), -1);
+    out_.alu_imm(Alu::add, Width::b, saved_flags, -1);
     saved_ = Saved::nothing;
     return;
   }
   out_.mov(Width::q, second_scratch, Reg::rax);
-  u8 const load_ah_al[]{0x8a, 0x64, 0x24, 0xf8, 0x8a, 0x44, 0x24, 0xf9};  // of [rsp - 8], of [rsp - 7]
+  static_assert(saved_flags.base == Reg::rsp && saved_flags.disp == 0x20);
+  u8 const load_ah_al[]{0x8a, 0x64, 0x24, 0x20, 0x8a, 0x44, 0x24, 0x21};
   out_.bytes(load_ah_al, sizeof load_ah_al);
   out_.alu_imm(Alu::and_, Width::b, Reg::rax, 8);
   out_.alu_imm(Alu::add, Width::b, Reg::rax, 0x78);  // OF when the saved one is set

@@ -48,6 +48,7 @@ void Generator::string(Item const& item) {
   auto const& insn = item.insn;
   auto const operation = insn.operation;
   if (operation == Operation::xlat) return translate_byte(item);
+  if (is_repeated(insn)) return call_system(item, trampolines_.repeat_string);
   auto const size = insn.opcode & 1 ? insn.operand_size : u8{1};
   auto const width = static_cast<Width>(size);
   auto const from_source =

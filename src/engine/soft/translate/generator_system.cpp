@@ -37,7 +37,7 @@ void Generator::system(Item const& item) {
     case Operation::lfence: return out_.bytes(item.insn.bytes.data(), item.insn.length);
     case Operation::mov_from_control: return read_control(item);
     case Operation::stac:
-    case Operation::clac: return set_access(item);
+    case Operation::clac: return call_system(item, trampolines_.set_access);
     case Operation::sti: return sti(item);
     case Operation::pushf: return push_flags(item);
     case Operation::mov_from_segment: {
@@ -62,14 +62,13 @@ void Generator::read_control(Item const& item) {
   out_.load(Width::q, host(item.insn.operands[0].reg), in_state(registers[item.insn.operands[1].reg]));
 }
 
-void Generator::set_access(Item const& item) {
+/// A C++ function carries the instruction out; when it cannot, or not all of it, the interpreter goes on.
+void Generator::call_system(Item const& item, u8 const* function) {
   lose_flags(item.flags_needed);
   auto& refused = cold(Cold::Kind::interpret);
   refused.number = interpreted_site(item);
   out_.mov_imm(second_scratch, refused.number);
-  if (saved_ != Saved::nothing) out_.lea(Width::q, Reg::rsp, in_context(static_cast<std::size_t>(-16)));
-  out_.call(trampolines_.set_access);
-  if (saved_ != Saved::nothing) out_.lea(Width::q, Reg::rsp, in_context(16));
+  out_.call(function);
   out_.test(Width::q, scratch, scratch);
   out_.jcc(Cond::e, refused.entry);
 }
@@ -100,7 +99,6 @@ void Generator::sti(Item const& item) {
 
 void Generator::push_flags(Item const& item) {
   lose_flags(x86::arithmetic_flags);
-  auto const saved = in_context(static_cast<std::size_t>(-8));
   auto const below = Mem{.base = guest_stack_pointer, .disp = -8};
   auto const top = reach_at(item, below, 8, true);
   out_.store(Width::q, VIREO_CONTEXT(address), scratch);
@@ -108,8 +106,8 @@ void Generator::push_flags(Item const& item) {
   out_.load(Width::d, second_scratch, VIREO_STATE(rflags));
   out_.alu_imm(Alu::and_, Width::d, second_scratch,
                static_cast<i32>(~(x86::arithmetic_flags | x86::flag_rf | x86::flag_vm)));
-  out_.alu_imm(Alu::and_, Width::d, saved, x86::arithmetic_flags);
-  out_.alu(Alu::or_, Width::d, second_scratch, saved);
+  out_.alu_imm(Alu::and_, Width::d, saved_flags, x86::arithmetic_flags);
+  out_.alu(Alu::or_, Width::d, second_scratch, saved_flags);
   out_.load(Width::q, scratch, VIREO_CONTEXT(address));
   out_.store(Width::q, top, second_scratch);
   out_.lea(Width::q, guest_stack_pointer, below);
@@ -129,14 +127,18 @@ void Generator::time_stamp(Item const& item) {
   out_.load(Width::d, Reg::rcx, VIREO_STATE(tsc_aux));
 }
 
-// SYSCALL and SYSRET: a C++ function changes the privilege and finds where to go on.
+// SYSCALL, SYSRET and IRET: a C++ function changes the privilege and finds where to go on.
 void Generator::change_privilege(Item const& item) {
   lose_flags(x86::arithmetic_flags);
   loans_end();
   auto const number = interpreted_site(item);
   cache_.sites[number].loans_ended = true;
   out_.mov_imm(second_scratch, number);
-  out_.jmp(item.insn.operation == Operation::syscall ? trampolines_.system_call : trampolines_.system_return);
+  switch (item.insn.operation) {
+    case Operation::syscall: return out_.jmp(trampolines_.system_call);
+    case Operation::sysret: return out_.jmp(trampolines_.system_return);
+    default: return out_.jmp(trampolines_.interrupt_return);
+  }
 }
 
 }  // namespace vireo::engine::soft::translate

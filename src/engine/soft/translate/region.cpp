@@ -194,10 +194,10 @@ Kind classify_integer(Item& item) {
 Kind classify_system(Item const& item, CodeMode const& mode, Features const& features) {
   using enum Operation;
   auto const& insn = item.insn;
+  if (insn.operation == cld) return Kind::system;
   if (!mode.code64() || !features.offered(insn)) return Kind::interpret;
   switch (insn.operation) {
-    case lfence:
-    case cld: return Kind::system;
+    case lfence: return Kind::system;
     case mov_from_control: return mode.supervisor && insn.operands[1].reg <= 4 ? Kind::system : Kind::interpret;
     case stac:
     case clac:
@@ -209,7 +209,8 @@ Kind classify_system(Item const& item, CodeMode const& mode, Features const& fea
     case pushf: return insn.stack_size == 8 ? Kind::system : Kind::interpret;
     case mov_from_segment: return insn.operands[0].kind == OperandKind::gpr ? Kind::system : Kind::interpret;
     case syscall: return Kind::system_call;
-    case sysret: return mode.supervisor && insn.operand_size == 8 ? Kind::system_call : Kind::interpret;
+    case sysret:
+    case iret: return mode.supervisor && insn.operand_size == 8 ? Kind::system_call : Kind::interpret;
     default: return Kind::interpret;
   }
 }
@@ -240,6 +241,7 @@ Kind classify(Item& item, CodeMode const& mode, Features const& features) {
 void note_registers(Item& item) {
   auto const& insn = item.insn;
   auto used = implied_registers(insn.operation);
+  if (is_repeated(insn)) used |= bit(x86::rcx);
   auto written = used;
   for (auto i = 0u; i < insn.operand_count; ++i) {
     auto const& operand = insn.operands[i];

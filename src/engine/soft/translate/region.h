@@ -22,8 +22,8 @@ enum class Kind : u8 {
   indirect_call,
   ret,
   system,       // SWAPGS, CLI, STI, PUSHF, RDTSC, MOV from a segment register
-  system_call,  // SYSCALL, SYSRET
-  string,       // MOVS and its like without REP, XLAT
+  system_call,  // SYSCALL, SYSRET, IRET
+  string,       // MOVS and its like, XLAT; with REP only MOVS and STOS
   bit_test,     // in memory, with the bit number in a register
   loop,         // JCXZ, LOOP
   interpret,    // the interpreter's; ends the region
@@ -110,6 +110,9 @@ class Features {
 
 /// How an instruction of 16- or 32-bit code is translated that has its own Kind in 64-bit code.
 Kind classify_legacy(Item const& item, CodeMode const& mode);
+
+/// A string instruction with REP.
+inline bool is_repeated(x86::Instruction const& insn) { return insn.prefixes.rep || insn.prefixes.repne; }
 
 /// Kind::string, bit_test or loop, or else `interpret`.
 Kind classify_implicit(x86::Instruction const& insn, CodeMode const& mode);

@@ -8,10 +8,19 @@ namespace vireo::engine::soft::translate {
 namespace {
 
 constexpr u16 code64{0xa09b}, data{0xc093}, dpl3{0x60};
-constexpr u32 rcx_place{5};  // in the registers that the trampoline saves, from the last to the first
 constexpr u64 user_end{u64{1} << 47}, page_mask{~u64{0xfff}};
 constexpr u64 care_flags{x86::flag_tf | x86::flag_rf};
 constexpr u64 returned_flags{0x3c'7fd7};
+constexpr u64 interrupt_flags{x86::arithmetic_flags | x86::flag_tf | x86::flag_if | x86::flag_df |
+                              x86::flag_iopl | x86::flag_nt | x86::flag_rf | x86::flag_ac | x86::flag_vif |
+                              x86::flag_vip | x86::flag_id};
+/// What to look for in the access byte of a descriptor beside its privilege.
+struct SegmentKind {
+  u8 mask, value;
+};
+constexpr SegmentKind plain_code{0x9d, 0x99},
+    plain_data{0x9b, 0x93};  // present, accessed; not conforming; writable
+bool is_canonical(u64 linear) { return static_cast<u64>(static_cast<i64>(linear << 16) >> 16) == linear; }
 
 void load_flat(Segment& segment, u32 selector, u16 attributes) {
   segment.base = 0;
@@ -60,7 +69,7 @@ u64 Translator::set_access(Context* context, u64, u32 number) {
 
 /// The block at `linear`, when it exists and its page is in the TLB.
 u32 Translator::known_block(u64 linear, Rights rights, u16 mode, bool grouped) const {
-  auto const& entry = cpu_.mmu.entry(rights, linear);
+  auto const& entry = cpu_.mmu.entry(rights == Rights::user ? rights : Rights::supervisor, linear);
   auto const page_linear = linear & page_mask;
   if (entry.execute != page_linear) return CodeCache::no_block;
   auto const& recent = recent_[(linear >> 12) % recent_.size()];
@@ -71,17 +80,18 @@ u32 Translator::known_block(u64 linear, Rights rights, u16 mode, bool grouped) c
   return cache_->find(page, static_cast<u16>(linear & ~page_mask), grouped);
 }
 
-/// Where a jump to `linear` leads in the window that runs; 0 when that must be found outside.
+/// Where a jump to `linear` leads in the window of these rights; 0 when that must be found outside.
 u64 Translator::known_jump(u64 linear, Rights rights, u16 mode) {
+  auto const window = cpu_.mmu.window(rights);
   auto const number = known_block(linear, rights, mode, true);
   if (number == CodeCache::no_block) return 0;
   auto const& block = cache_->blocks[number];
   auto& page = *block.page;
-  if (!tables_.same_delta(window_number_, page, page_delta(page, linear))) return 0;
+  if (!tables_.same_delta(window, page, page_delta(page, linear))) return 0;
   // SOUND: an address in executable memory, as a number.
   auto const code = reinterpret_cast<u64>(cache_->executable(block.indirect_entry));
-  tables_.set_jump(window_number_, linear, code);
-  cpu_.mmu.note_executed(window_number_, linear);
+  tables_.set_jump(window, linear, code);
+  cpu_.mmu.note_executed(window, linear);
   ++counters_.jumps_found;
   return code;
 }
@@ -92,7 +102,7 @@ u64 Translator::find_jump(Context* context, u64 linear) {
   if (index == 0 || context->poll != 0 || context->jump_mask == 0) return 0;
   if (self.verifier_ != nullptr || !self.cpu_.code64()) return 0;
   context->site = static_cast<u32>(index * sizeof(Window::Jump));
-  return self.known_jump(linear, self.cpu_.cpl() == 3 ? Rights::user : Rights::supervisor, self.mode_);
+  return self.known_jump(linear, self.cpu_.rights(), self.mode_);
 }
 
 u64 Translator::find_slot(Context* context, u64 number) {
@@ -102,8 +112,7 @@ u64 Translator::find_slot(Context* context, u64 number) {
   auto& from = *self.cache_->blocks[exit.block].page;
   auto const delta = from.relative ? context->delta : 0;
   auto const linear = from.linear + delta + static_cast<u64>(exit.target);
-  auto const rights = self.cpu_.cpl() == 3 ? Rights::user : Rights::supervisor;
-  auto const target = self.known_block(linear, rights, self.mode_, exit.grouped);
+  auto const target = self.known_block(linear, self.cpu_.rights(), self.mode_, exit.grouped);
   if (target == CodeCache::no_block) return 0;
   auto& page = *self.cache_->blocks[target].page;
   if (page.relative != from.relative || (page.relative && page_delta(page, linear) != delta)) return 0;
@@ -127,16 +136,17 @@ u64 Translator::go_to(u64 linear, Rights rights) {
   if (!tables_.ready(window, CodeMode::window_key(mode)) || context_->poll != 0) return 0;
   auto& table = cpu_.mmu.window_at(window);
   auto const index = JumpTables::jump_index(linear);
-  if (table.jumps[index].linear != linear) return 0;
+  auto const& jump = table.jumps[index];
+  if (jump.linear != linear && (index == 0 || known_jump(linear, rights, mode) == 0)) return 0;
   mode_ = mode;
   window_number_ = window;
   set_window_base(&table);
   context_->address = linear;
   context_->site = static_cast<u32>(index * sizeof(Window::Jump));
-  return table.jumps[index].code;
+  return jump.code;
 }
 
-u64 Translator::system_call(Context* context, u64* registers, u32 number) {
+u64 Translator::system_call(Context* context, SavedRegisters& registers, u32 number) {
   auto& self = *context->translator;
   auto& cpu = self.cpu_;
   auto& state = cpu.state;
@@ -147,10 +157,9 @@ u64 Translator::system_call(Context* context, u64* registers, u32 number) {
   auto const& site = self.cache_->sites[number];
   auto const& block = self.cache_->blocks[site.block];
   auto const base = block.page->linear + (block.page->relative ? context->delta : 0);
-  // SOUND: PUSHFQ wrote the eight bytes below the context.
-  auto& flags = reinterpret_cast<u64*>(context)[-1];
+  auto& flags = context->saved_flags();
   auto const before = (state.rflags & ~u64{x86::arithmetic_flags}) | (flags & x86::arithmetic_flags);
-  registers[rcx_place] = base + block.start + site.guest_offset + 2;
+  registers.rcx = base + block.start + site.guest_offset + 2;
   context->gpr[x86::r11] = before;
   state.rflags = (before & ~state.sfmask) | x86::flag_fixed;
   flags = state.rflags;
@@ -161,11 +170,11 @@ u64 Translator::system_call(Context* context, u64* registers, u32 number) {
   return to;
 }
 
-u64 Translator::system_return(Context* context, u64* registers, u32) {
+u64 Translator::system_return(Context* context, SavedRegisters& registers, u32) {
   auto& self = *context->translator;
   auto& cpu = self.cpu_;
   auto& state = cpu.state;
-  auto const target = registers[rcx_place];
+  auto const target = registers.rcx;
   auto const wanted = context->gpr[x86::r11];
   if (!(state.efer & x86::efer_sce) || target >= user_end) return 0;
   if (wanted & (care_flags | x86::flag_ac)) return 0;
@@ -173,13 +182,93 @@ u64 Translator::system_return(Context* context, u64* registers, u32) {
   auto const to = self.go_to(target, Rights::user);
   if (to == 0) return 0;
   state.rflags = (wanted & returned_flags) | x86::flag_fixed;
-  // SOUND: as above.
-  reinterpret_cast<u64*>(context)[-1] = state.rflags;
+  context->saved_flags() = state.rflags;
   auto const selector = static_cast<u32>(state.star >> 48);
   load_flat(state.cs(), (selector + 16) | 3, code64 | dpl3);
   load_flat(state.ss(), (selector + 8) | 3, data | dpl3);
   cpu.change_privilege64(3);
   return to;
+}
+
+// ---- IRET between 64-bit code ----
+
+/// Without a look into the jump cache: C++ finds the code. Context::address tells where.
+u64 Translator::come_out(u64 linear, Rights rights) {
+  window_number_ = cpu_.mmu.window(rights);
+  context_->address = linear;
+  // SOUND: an address in executable memory, as a number.
+  return reinterpret_cast<u64>(trampolines_.exit(ExitKind::indirect));
+}
+
+/// The segment that loading `selector` gives, when it is in the GDT, its access byte is right, and its
+/// privilege is the selector's.
+bool Translator::plain_segment(u16 selector, u8 mask, u8 value, Segment& into) {
+  auto const& table = cpu_.state.gdtr;
+  auto const offset = u32{selector} & 0xfff8;
+  if ((selector & 4) != 0 || offset == 0 || offset + 7 > table.limit) return false;
+  auto const linear = table.base + offset;
+  auto const& entry = cpu_.mmu.entry(Rights::supervisor, linear);
+  // SOUND: a tag says that the page lies in guest memory; a descriptor has eight bytes.
+  auto const* const at = in_page(entry.read, linear, 8)
+                             ? reinterpret_cast<std::byte const*>(entry.page + linear % page_size)
+                             : cpu_.mmu.refill(linear, 8, Access::read, Rights::supervisor);
+  if (at == nullptr) return false;
+  auto const low = load_le<u64>(at);
+  auto const access = static_cast<u8>(low >> 40);
+  if ((access & mask) != value || (access >> 5 & 3) != (selector & 3)) return false;
+  auto const raw = static_cast<u32>((low & 0xffff) | (low >> 32 & 0xf0000));
+  into.base = (low >> 16 & 0xffffff) | (low >> 32 & 0xff000000);
+  into.limit = (low >> 55 & 1) != 0 ? raw << 12 | 0xfff : raw;
+  into.selector = selector;
+  into.attributes = static_cast<u16>(access | (low >> 40 & 0xf000));
+  return true;
+}
+
+u64 Translator::interrupt_return(Context* context, SavedRegisters& registers, u32) {
+  auto& self = *context->translator;
+  auto& cpu = self.cpu_;
+  auto& state = cpu.state;
+  if (self.verifier_ != nullptr || state.nmi_blocked || (state.rflags & x86::flag_nt)) return 0;
+  auto const* const frame = self.reach(registers.rsp, 40, Access::read);
+  if (frame == nullptr) return 0;
+  auto const target = load_le<u64>(frame);
+  auto const code_selector = load_le<u16>(frame + 8);
+  auto const popped = load_le<u64>(frame + 16);
+  auto const pointer = load_le<u64>(frame + 24);
+  auto const stack_selector = load_le<u16>(frame + 32);
+  auto const cpl = static_cast<u8>(code_selector & 3);
+  auto const outer = cpl == 3;
+  if ((cpl != 0 && !outer) || !is_canonical(target) || (stack_selector & 3) != cpl) return 0;
+  // RF means something only while a breakpoint is armed, and then code is not translated.
+  auto const flags =
+      (state.rflags & ~interrupt_flags) | (popped & interrupt_flags & ~u64{x86::flag_rf}) | x86::flag_fixed;
+  if (flags & (x86::flag_tf | x86::flag_nt | (outer ? x86::flag_ac : 0u))) return 0;
+  if ((flags & x86::flag_if) && context->interrupt_waits != 0) return 0;
+  auto code_segment = Segment{}, stack_segment = Segment{};
+  if (!self.plain_segment(code_selector, plain_code.mask, plain_code.value, code_segment)) return 0;
+  if (!code_segment.long_mode() || code_segment.big()) return 0;
+  if (stack_selector < 4 && !outer) {  // null
+    stack_segment.limit = 0xffff;
+    stack_segment.selector = stack_selector;
+    stack_segment.attributes = 0x100;
+  } else if (!self.plain_segment(stack_selector, plain_data.mask, plain_data.value, stack_segment)) {
+    return 0;
+  }
+  for (auto i = 0u; i < state.segment.size() && outer; ++i) {
+    auto const& segment = state.segment[i];
+    auto const stays = static_cast<x86::SegmentRegister>(i) == x86::SegmentRegister::cs ||
+                       static_cast<x86::SegmentRegister>(i) == x86::SegmentRegister::ss || segment.unusable() ||
+                       segment.dpl() == 3;
+    if (!stays) return 0;
+  }
+  registers.rsp = pointer;
+  state.cs() = code_segment;
+  state.ss() = stack_segment;
+  state.rflags = flags;
+  context->saved_flags() = flags;
+  cpu.change_privilege64(cpl);
+  auto const to = self.go_to(target, cpu.rights());
+  return to != 0 ? to : self.come_out(target, cpu.rights());
 }
 
 }  // namespace vireo::engine::soft::translate

@@ -10,6 +10,7 @@ constexpr u32 room{8192};
 constexpr std::array saved_by_callee{Reg::rbx, Reg::rbp, Reg::r12, Reg::r13, Reg::r14, Reg::r15};
 // What a C++ function may change of the guest's registers.
 constexpr std::array clobbered{Reg::rax, Reg::rcx, Reg::rdx, Reg::rsi, Reg::rdi, Reg::r8, guest_stack_pointer};
+static_assert(sizeof(SavedRegisters) == clobbered.size() * 8);  // pushed from the last to the first
 
 Mem guest_field(Reg base, u8 reg) { return {.base = base, .disp = reg * 8}; }
 
@@ -36,9 +37,8 @@ class Writer {
     out_.jmp(VIREO_CONTEXT(target));
   }
 
-  /// From translated code: r11 = site, r10 = address; flags in RFLAGS or below the context.
+  /// From translated code: r11 = site, r10 = address; flags in RFLAGS or saved.
   void exit_common() {
-    // The flags that PUSHFQ may have saved below the context are still needed.
     out_.store(Width::q, VIREO_CONTEXT(address), scratch);
     out_.store(Width::d, VIREO_CONTEXT(site), second_scratch);
     out_.load(Width::q, scratch, VIREO_CONTEXT(guest));
@@ -50,10 +50,8 @@ class Writer {
       out_.load(Width::q, second_scratch, home_of(reg));
       out_.store(Width::q, guest_field(scratch, reg), second_scratch);
     }
-    out_.lea(Width::q, Reg::rsp, in_context(static_cast<std::size_t>(-64)));
     out_.pushfq();
     out_.pop(Reg::rax);
-    out_.lea(Width::q, Reg::rsp, in_context(64));
     out_.store(Width::q, VIREO_CONTEXT(flags), Reg::rax);
     auto kept = Label{};
     out_.alu_imm(Alu::cmp, Width::d, VIREO_CONTEXT(vectors), 0);
@@ -82,7 +80,6 @@ class Writer {
     out_.jmp(common);
   }
 
-  /// The stack stands 8 below the context, or 24 when flags are saved there.
   void refill(u8 const* access_exit) {
     call_slow_path(refill_);
     auto missed = Label{};
@@ -100,13 +97,19 @@ class Writer {
     out_.ret();
   }
 
-  void call_slow_path(RefillFunction function) {
+  void slow_path_with_registers(PrivilegeFunction function) {
+    call_slow_path(function, true);
+    out_.ret();
+  }
+
+  template <typename Function>
+  void call_slow_path(Function function, bool with_registers = false) {
     for (auto const reg : clobbered) out_.push(reg);
     out_.push(second_scratch);
-    auto const pushed = static_cast<i32>((clobbered.size() + 1) * 8);
-    // Both ways of calling leave RSP a multiple of 8 only.
-    out_.load(Width::q, Reg::rdi, {.base = Reg::rsp, .disp = pushed});  // the return address: not used
-    out_.mov(Width::q, Reg::rsi, scratch);
+    if (with_registers)
+      out_.lea(Width::q, Reg::rsi, {.base = Reg::rsp, .disp = 8});
+    else
+      out_.mov(Width::q, Reg::rsi, scratch);
     out_.mov(Width::d, Reg::rdx, second_scratch);
     out_.mov(Width::q, Reg::rcx, Reg::rsp);
     out_.mov(Width::q, Reg::rdi, Reg::rsp);
@@ -127,19 +130,17 @@ class Writer {
 
   void change_privilege(PrivilegeFunction function, u8 const* otherwise) {
     static_assert(clobbered.size() % 2 == 1);  // the stack is a multiple of 16 at the call
-    out_.lea(Width::q, Reg::rsp, in_context(static_cast<std::size_t>(-16)));
     for (auto const reg : clobbered) out_.push(reg);
     out_.push(second_scratch);
     out_.lea(Width::q, Reg::rsi, {.base = Reg::rsp, .disp = 8});
     out_.mov(Width::d, Reg::rdx, second_scratch);
-    out_.lea(Width::q, Reg::rdi, {.base = Reg::rsp, .disp = 16 + static_cast<i32>(clobbered.size() + 1) * 8});
+    out_.lea(Width::q, Reg::rdi, {.base = Reg::rsp, .disp = static_cast<i32>(clobbered.size() + 1) * 8});
     // SOUND: a function's address, as a number in code.
     out_.mov_imm(Reg::rax, reinterpret_cast<u64>(function));
     out_.call(Reg::rax);
     out_.mov(Width::q, scratch, Reg::rax);
     out_.pop(second_scratch);
     for (auto i = clobbered.size(); i-- > 0;) out_.pop(clobbered[i]);
-    out_.lea(Width::q, Reg::rsp, in_context(16));
     auto refused = Label{};
     out_.test(Width::q, scratch, scratch);
     out_.jcc(Cond::e, refused);
@@ -154,13 +155,12 @@ class Writer {
   /// `find` gets the target in r10 or the Exit in r11; the flags stay as they are.
   void find(FindFunction function, Reg what, u8 const* otherwise) {
     static_assert(clobbered.size() % 2 == 1);  // the stack is a multiple of 16 at the call
-    out_.lea(Width::q, Reg::rsp, in_context(static_cast<std::size_t>(-16)));
     out_.pushfq();
     out_.push(what);
     for (auto const reg : clobbered) out_.push(reg);
     out_.push(what);
     out_.mov(Width::q, Reg::rsi, what);
-    out_.lea(Width::q, Reg::rdi, {.base = Reg::rsp, .disp = 32 + static_cast<i32>(clobbered.size() + 1) * 8});
+    out_.lea(Width::q, Reg::rdi, {.base = Reg::rsp, .disp = 16 + static_cast<i32>(clobbered.size() + 1) * 8});
     // SOUND: a function's address, as a number in code.
     out_.mov_imm(Reg::rax, reinterpret_cast<u64>(function));
     out_.call(Reg::rax);
@@ -173,13 +173,11 @@ class Writer {
     out_.test(Width::q, other, other);
     out_.jcc(Cond::e, refused);
     out_.popfq();
-    out_.lea(Width::q, Reg::rsp, in_context(16));
     out_.store(Width::q, VIREO_CONTEXT(target), other);
     if (what == scratch) out_.load(Width::d, second_scratch, VIREO_CONTEXT(site));
     out_.jmp(VIREO_CONTEXT(target));
     out_.bind(refused);
     out_.popfq();
-    out_.lea(Width::q, Reg::rsp, in_context(16));
     out_.jmp(otherwise);
   }
 
@@ -253,11 +251,17 @@ Trampolines write_trampolines(CodeCache& cache, SlowPaths const& slow_paths, boo
   result.find_slot = out.here();
   writer.find(slow_paths.find_slot, second_scratch, result.exit(ExitKind::slot));
   out.align(32);
+  result.repeat_string = out.here();
+  writer.slow_path_with_registers(slow_paths.repeat_string);
+  out.align(32);
   result.system_call = out.here();
   writer.change_privilege(slow_paths.system_call, result.exit(ExitKind::interpret));
   out.align(32);
   result.system_return = out.here();
   writer.change_privilege(slow_paths.system_return, result.exit(ExitKind::interpret));
+  out.align(32);
+  result.interrupt_return = out.here();
+  writer.change_privilege(slow_paths.interrupt_return, result.exit(ExitKind::interpret));
   out.align(32);
   result.load_vectors = out.here();
   writer.load_vectors();

@@ -19,13 +19,20 @@ struct Trampolines {
   u8 const* set_access{};  // called with r11 = site: STAC, CLAC; r10 becomes 0 when the interpreter must do it
   u8 const* find_jump{};  // jumped to with r10 = target, as exit(indirect)
   u8 const* find_slot{};  // jumped to with r11 = Exit, as exit(slot)
-  /// Jumped to with r11 = site and the flags saved: SYSCALL, SYSRET.
+  u8 const* repeat_string{};  // as set_access, for REP MOVS and REP STOS
+  /// Jumped to with r11 = site and the flags saved: SYSCALL, SYSRET, IRET.
   u8 const* system_call{};
   u8 const* system_return{};
+  u8 const* interrupt_return{};
   u8 const* load_vectors{};  // called
   u32 end{};
 
   u8 const* exit(ExitKind kind) const { return exits[static_cast<u32>(kind)]; }
+};
+
+/// The guest's registers that a C++ function may change, as they lie on the stack meanwhile.
+struct SavedRegisters {
+  u64 rsp, r8, rdi, rsi, rdx, rcx, rax;
 };
 
 /// `refill(context, linear address, site)`: the host's address or 0. It must not touch vector registers.
@@ -33,13 +40,13 @@ using RefillFunction = u64 (*)(Context*, u64, u32);
 /// `find(context, what)`: where to go on, 0 when that must be found outside. It must not touch vector registers.
 using FindFunction = u64 (*)(Context*, u64);
 /// `change_privilege(context, registers, site)`: where to go on, 0 when the interpreter must take it.
-/// `registers` are rax, rcx, rdx, rsi, rdi, r8, rsp of the guest from the last to the first. It must not touch
-/// vector registers.
-using PrivilegeFunction = u64 (*)(Context*, u64*, u32);
+/// `registers` are those of SavedRegisters. It must not touch vector registers.
+using PrivilegeFunction = u64 (*)(Context*, SavedRegisters&, u32);
 struct SlowPaths {
   RefillFunction refill, set_access;
   FindFunction find_jump, find_slot;
-  PrivilegeFunction system_call, system_return;
+  PrivilegeFunction repeat_string;  // 0 when something is left to do, else anything
+  PrivilegeFunction system_call, system_return, interrupt_return;
 };
 
 Trampolines write_trampolines(CodeCache& cache, SlowPaths const& slow_paths, bool avx);

@@ -80,8 +80,10 @@ Translator::Translator(Cpu& cpu, std::unique_ptr<CodeCache> cache)
                              .set_access = set_access,
                              .find_jump = find_jump,
                              .find_slot = find_slot,
+                             .repeat_string = repeat_string,
                              .system_call = system_call,
-                             .system_return = system_return},
+                             .system_return = system_return,
+                             .interrupt_return = interrupt_return},
                             host_has_avx())},
       region_{std::make_unique<Region>()},
       tables_{cpu.mmu} {
@@ -182,14 +184,13 @@ void Translator::enter(u32 block) {
   context_->gs_base = state.seg(x86::SegmentRegister::gs).base;
   if (!cpu_.code64()) enter_legacy(of.page->mode);
   context_->entry_flags = (state.rflags & 0xff) << 8 | (state.rflags & x86::flag_of ? 1 : 0);
-  auto const saved_flags = verifier_ != nullptr && ++entries_ % 2 == 0;
+  auto const with_saved_flags = verifier_ != nullptr && ++entries_ % 2 == 0;
   // SOUND: an address in executable memory, as a number.
-  context_->target = reinterpret_cast<u64>(cache_->executable(saved_flags ? of.saved_entry : of.entry));
+  context_->target = reinterpret_cast<u64>(cache_->executable(with_saved_flags ? of.saved_entry : of.entry));
   if (verifier_ == nullptr) [[likely]]
     return;
   entered_ = block;
-  // SOUND: the eight bytes below the context hold RFLAGS for entries with saved flags.
-  reinterpret_cast<u64*>(context_)[-1] = state.rflags;
+  context_->saved_flags() = state.rflags;
   verifier_->begin();
 }
 

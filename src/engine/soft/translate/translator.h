@@ -68,13 +68,18 @@ class Translator final : private Slots, private Features, private Lowering, publ
   void mappings_changed(u8 window) noexcept override;
   static u64 refill(Context* context, u64 linear, u32 site);
   static u64 set_access(Context* context, u64 unused, u32 site);
-  static u64 system_call(Context* context, u64* registers, u32 site);
-  static u64 system_return(Context* context, u64* registers, u32 site);
   static u64 find_jump(Context* context, u64 linear);
   static u64 find_slot(Context* context, u64 exit);
   u32 known_block(u64 linear, Rights rights, u16 mode, bool grouped) const;
   u64 known_jump(u64 linear, Rights rights, u16 mode);
+  static u64 repeat_string(Context* context, SavedRegisters& registers, u32 site);
+  static u64 system_call(Context* context, SavedRegisters& registers, u32 site);
+  static u64 system_return(Context* context, SavedRegisters& registers, u32 site);
+  static u64 interrupt_return(Context* context, SavedRegisters& registers, u32 site);
   u64 go_to(u64 linear, Rights rights);
+  u64 come_out(u64 linear, Rights rights);
+  std::byte* reach(u64 linear, u32 bytes, Access access);
+  bool plain_segment(u16 selector, u8 mask, u8 value, Segment& into);
 
   bool translatable() const;
   // ---- translator_legacy.cpp: 16- and 32-bit code ----

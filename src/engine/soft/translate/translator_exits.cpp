@@ -87,7 +87,8 @@ RunExit Translator::leave_settled(ExitKind kind) {
     case ExitKind::interpret: {
       auto const& instruction = cache_->interpreted[cache_->sites[number].interpreted];
       auto const operation = instruction.instruction.operation;
-      arrived_ = operation == x86::Operation::syscall || operation == x86::Operation::sysret;
+      arrived_ = operation == x86::Operation::syscall || operation == x86::Operation::sysret ||
+                 operation == x86::Operation::iret;
       return instruction.lowered.handler != nullptr ? execute(instruction) : step();
     }
     case ExitKind::trap: return step();
@@ -116,8 +117,7 @@ RunExit Translator::access(Site const& site) {
 }
 
 void Translator::take_flags(bool saved) {
-  // SOUND: PUSHFQ wrote the eight bytes below the context.
-  auto const flags = saved ? reinterpret_cast<u64 const*>(context_)[-1] : context_->flags;
+  auto const flags = saved ? context_->saved_flags() : context_->flags;
   auto& rflags = cpu_.state.rflags;
   rflags = (rflags & ~u64{x86::arithmetic_flags}) | (flags & x86::arithmetic_flags);
 }
@@ -128,8 +128,7 @@ void Translator::settle(u32 number) {
   auto& state = cpu_.state;
   take_flags(site.flags == Saved::all);
   if (site.flags == Saved::carry) {
-    // SOUND: the byte below the context that SETC wrote.
-    auto const carry = *(reinterpret_cast<u8 const*>(context_) - 8);
+    auto const carry = context_->saved_flags() & 0xff;
     state.rflags = (state.rflags & ~u64{x86::flag_cf}) | (carry != 0 ? 1 : 0);
   }
   state.gpr[x86::rsp] -= static_cast<u64>(i64{site.popped});

@@ -207,9 +207,11 @@ void once(Cpu& cpu, Instruction const& insn, void const*) {
 template <typename Group>
 void repeat(Cpu& cpu, Instruction const& insn) {
   constexpr auto polls_every = u32{256};
+  constexpr auto most_polls = u32{64};  // then others look what time it is
   auto const size = insn.address_size;
   auto const native = runs_natively(cpu);
   auto until_poll = polls_every;
+  auto polls = u32{};
   if (size == 4) clear_upper_halves(cpu, Group::cleared_by_repeat);
   for (auto left = index_register(cpu, x86::rcx, size); left != 0;) {
     auto done = native ? Group::many(cpu, insn, left) : 0;
@@ -224,7 +226,7 @@ void repeat(Cpu& cpu, Instruction const& insn) {
     if (left == 0) return;
     if (Group::compares && ((cpu.state.rflags & x86::flag_zf) != 0) == insn.prefixes.repne) return;
     auto const stop = (cpu.state.rflags & x86::flag_tf) || (cpu.state.dr7 & 0xff) ||
-                      (poll && cpu.attention.load(std::memory_order_relaxed) != 0);
+                      (poll && (++polls == most_polls || cpu.attention.load(std::memory_order_relaxed) != 0));
     if (stop) {
       cpu.state.rip -= insn.length;
       return;

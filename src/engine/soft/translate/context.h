@@ -42,6 +42,7 @@ struct alignas(256) Context {
   u32 kind{};
   u32 site{};
   u64 fault_address{};  // of the access that a slow path refused
+  u32 return_top{};     // index of the return that is expected next, in the window's tables
   u32 jumped_from{};    // Site of the last RET or indirect JMP: its target may be no address at all
   u32 default_mxcsr{0x1f80};
   u64 address{};

@@ -231,20 +231,14 @@ void Generator::leave(Item const& item) {
   out_.mov(Width::q, Reg::rbp, scratch);
 }
 
+// r11 becomes the address.
 void Generator::push_return_address(Item const& item) {
+  if (page_.relative) lose_flags(item.flags_needed);
   auto const back = linear(item.offset + item.insn.length);
   auto const below = Mem{.base = guest_stack_pointer, .disp = -8};
   auto const top = reach_at(item, below, 8, true);
-  if (!page_.relative && back == static_cast<u64>(static_cast<i64>(static_cast<i32>(back)))) {
-    out_.store_imm(Width::q, top, static_cast<i32>(back));
-  } else {
-    out_.mov_imm(second_scratch, back);
-    if (page_.relative) {
-      lose_flags(item.flags_needed);
-      out_.alu(Alu::add, Width::q, second_scratch, VIREO_CONTEXT(delta));
-    }
-    out_.store(Width::q, top, second_scratch);
-  }
+  put_linear(second_scratch, back);
+  out_.store(Width::q, top, second_scratch);
   out_.lea(Width::q, guest_stack_pointer, below);
 }
 

@@ -237,6 +237,7 @@ void Translator::kill(u32 number) {
     out.jmp(target);
   };
   jump_to(block.indirect_entry, trampolines_.exit(ExitKind::indirect));
+  if (block.landing != 0) jump_to(block.landing, trampolines_.exit(ExitKind::indirect));
   if (block.saved_entry != block.entry) jump_to(block.saved_entry, cache_->executable(block.stale_saved_entry));
   jump_to(block.entry, cache_->executable(block.stale_entry));
 }

@@ -29,8 +29,7 @@ constexpr bool in_page(u64 tag, u64 address, u64 size) { return (address ^ tag) 
 /// What translated code reaches through its GS base: the TLB of one address space and privilege, and behind it
 /// the translator's own tables, which nobody else touches.
 struct alignas(page_size) Window {
-  static constexpr u32 tlb_entries{4096}, jump_entries{32768}, slot_entries{131072},
-      return_entries{256};
+  static constexpr u32 tlb_entries{4096}, jump_entries{32768}, slot_entries{131072};
   struct Jump {
     u64 linear, code;
   };
@@ -39,7 +38,6 @@ struct alignas(page_size) Window {
   std::array<TlbWriteEntry, tlb_entries> writes;
   std::array<Jump, jump_entries> jumps;
   std::array<u64, slot_entries> slots;
-  std::array<u64, return_entries> return_linear, return_code;
 
   static constexpr u32 index(u64 linear) { return static_cast<u32>(linear >> 12) % tlb_entries; }
   static constexpr u64 no_tag(u32 index) { return index == 0 ? page_size : 0; }

@@ -29,7 +29,6 @@ struct Block {
   u32 entry{};                             // flags in RFLAGS
   u32 stale_saved_entry{}, stale_entry{};  // where the last two lead once the guest's code has changed
   u32 code_end{};
-  u32 landing{};  // where the return of the call at the block's end comes back: r10 = linear address, flags saved
   u32 first_site{}, sites{};
   u8 loan_count{};
   bool valid{true};
@@ -37,7 +36,7 @@ struct Block {
   std::array<Loan, 8> loans{};
 };
 
-/// What is kept of the flags in the context: a byte that is CF, or RFLAGS as PUSHFQ has it.
+/// What is kept of the flags in the context: a byte that is CF, or all.
 enum class Saved : u8 { nothing, carry, all };
 
 /// An instruction at which translated code may stop.

@@ -29,9 +29,12 @@ inline constexpr u32 exit_kinds{9};
 /// lies below.
 struct alignas(256) Context {
   // Guest registers that have no host register (r9, r10, r11), and the places of registers that are lent; in
-  // the place of rsp, which needs none, saved flags: RFLAGS, or CF alone in the lowest byte.
+  // the place of rsp, which needs none, saved flags: a byte with OF and one as LAHF has it, or a byte with CF.
   std::array<u64, 16> gpr{};
-  u64& saved_flags() { return gpr[4]; }
+  u64 saved_flags() const { return (gpr[4] >> 8 & 0xd5) | (gpr[4] & 1) << 11; }
+  void save_flags(u64 rflags) { gpr[4] = flags_for_sahf(rflags); }
+  bool saved_carry() const { return (gpr[4] & 0xff) != 0; }
+  static constexpr u64 flags_for_sahf(u64 rflags) { return (rflags & 0xff) << 8 | (rflags >> 11 & 1); }
   u64 delta{};       // what is added to the addresses that relative blocks were made for
   u32 poll{};        // not zero: leave at the next backward jump
   u32 jump_mask{};   // which bits of a target select its entry in the jump cache; 0: leave at the next indirect
@@ -42,12 +45,11 @@ struct alignas(256) Context {
   u32 kind{};
   u32 site{};
   u64 fault_address{};  // of the access that a slow path refused
-  u32 return_top{};     // index of the return that is expected next, in the window's tables
   u32 jumped_from{};    // Site of the last RET or indirect JMP: its target may be no address at all
   u32 default_mxcsr{0x1f80};
   u64 address{};
   u64 flags{};        // RFLAGS at the exit
-  u64 entry_flags{};  // for LAHF's counterpart: AH as in SAHF, AL 1 when OF is set
+  u64 entry_flags{};  // AH as in SAHF, AL 1 when OF is set
   u64 target{};       // where to begin
   u64 host_stack{};
   u64 fs_base{}, gs_base{};
@@ -64,7 +66,7 @@ inline constexpr Reg guest_stack_pointer{Reg::r9}, scratch{Reg::r10}, second_scr
 
 constexpr Mem in_context(std::size_t offset) { return {.base = Reg::rsp, .disp = static_cast<i32>(offset)}; }
 constexpr Mem home_of(u8 guest_register) { return in_context(guest_register * 8u); }
-inline constexpr Mem saved_flags{home_of(4)};
+inline constexpr Mem saved_flags{home_of(4)}, saved_low_flags{in_context(4 * 8 + 1)};
 #define VIREO_CONTEXT(member) \
   ::vireo::engine::soft::translate::in_context(offsetof(::vireo::engine::soft::translate::Context, member))
 

@@ -250,7 +250,6 @@ void Generator::cold_code() {
         out_.mov_imm(second_scratch, each.number);
         out_.jmp(trampolines_.exit(ExitKind::interpret));
         break;
-      case Cold::Kind::unexpected_return: unexpected_return(each); break;
       case Cold::Kind::interrupt:
         out_.mov_imm(second_scratch, each.number);
         out_.jmp(trampolines_.exit(ExitKind::interrupt));

@@ -31,20 +31,19 @@ class Generator {
 
  private:
   struct Cold {
-    enum class Kind : u8 { refill, refill_group, load_vectors, leave, interrupt, refused, interpret, unexpected_return } kind{};
+    enum class Kind : u8 { refill, refill_group, load_vectors, leave, interrupt, refused, interpret } kind{};
     Saved flags{};
     bool write{}, backward{};
     bool never_refill{};  // a group whose first access reads and another writes
     u32 fall_back{};      // Exit to code without groups
     u32 number{};         // Site or Exit
     u32 patch{};          // the conditional jump here
-    u16 item{};           // number in the region
-    i32 popped{};
     Label entry, back;
   };
 
   // ---- generator.cpp ----
   void entries();
+  void come_in_indirectly(u64 linear);
   void item(Item const& item);
   void native(Item const& item);
   void load_address(Item const& item);
@@ -125,16 +124,6 @@ class Generator {
   void indirect(Item const& item);
   void ret(Item const& item);
   void go_indirect(Item const& item, i32 popped);
-  /// r10 = target: where its code is.
-  Mem find_in_jump_cache(Item const& item, i32 popped);
-
-  // ---- generator_return.cpp ----
-  void expect_return(Item const& item);
-  void landing(Item const& item);
-  void go_to_expected_return(Item const& item, i32 popped);
-  void unexpected_return(Cold const& returning);
-
-  // ---- generator_control.cpp ----
   void interpret(Item const& item);
   u32 interpreted_site(Item const& item);
 

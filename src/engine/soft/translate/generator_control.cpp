@@ -70,12 +70,10 @@ void Generator::jump(Item const& item) {
 void Generator::call(Item const& item) {
   auto const target = target_of(item);
   if (beyond_limit(target)) return interpret(item);
-  if (mode_.code64()) {
+  if (mode_.code64())
     push_return_address(item);
-    expect_return(item);
-  } else {
+  else
     legacy_push_return_address(item);
-  }
   leave_to(target, target <= block().start + item.offset);
 }
 
@@ -150,7 +148,6 @@ void Generator::indirect(Item const& item) {
   out_.alu_imm(Alu::cmp, Width::q, scratch, 1);
   out_.jcc(Cond::a, refused.entry);
   push_return_address(item);
-  expect_return(item);
   out_.load(Width::q, scratch, VIREO_CONTEXT(target));
   go_indirect(item, -8);
 }
@@ -160,17 +157,12 @@ void Generator::ret(Item const& item) {
   out_.load(Width::q, scratch, reach_at(item, {.base = guest_stack_pointer}, 8, false));
   auto const extra = item.insn.operand_count != 0 ? static_cast<i32>(item.insn.immediate & 0xffff) : 0;
   out_.lea(Width::q, guest_stack_pointer, {.base = guest_stack_pointer, .disp = 8 + extra});
-  loans_end();
-  go_to_expected_return(item, 8 + extra);
+  go_indirect(item, 8 + extra);
 }
 
 // r10 is the target. The flags are saved: the target's entry compares.
 void Generator::go_indirect(Item const& item, i32 popped) {
   loans_end();
-  out_.jmp(find_in_jump_cache(item, popped));
-}
-
-Mem Generator::find_in_jump_cache(Item const& item, i32 popped) {
   auto const from = site(item, 0, false);
   cache_.sites[from].loans_ended = true;
   cache_.sites[from].popped = popped;
@@ -178,9 +170,9 @@ Mem Generator::find_in_jump_cache(Item const& item, i32 popped) {
   out_.mov(Width::d, second_scratch, scratch);
   out_.shift_imm(Shift::shl, Width::d, second_scratch, 4);
   out_.alu(Alu::and_, Width::d, second_scratch, VIREO_CONTEXT(jump_mask));
-  return {.base = second_scratch,
-          .disp = static_cast<i32>(offsetof(Window, jumps) + offsetof(Window::Jump, code)),
-          .gs = true};
+  out_.jmp(Mem{.base = second_scratch,
+               .disp = static_cast<i32>(offsetof(Window, jumps) + offsetof(Window::Jump, code)),
+               .gs = true});
 }
 
 u32 Generator::interpreted_site(Item const& item) {

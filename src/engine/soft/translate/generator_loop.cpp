@@ -22,7 +22,7 @@ void Generator::loop(Item const& item) {
   auto const until_zero = operation == Operation::jcxz;
   if (!until_zero) advance(Reg::rcx, insn.address_size, -1);
   if (operation == Operation::loope || operation == Operation::loopne) {
-    out_.test_imm(Width::b, saved_flags, x86::flag_zf);
+    out_.test_imm(Width::b, saved_low_flags, x86::flag_zf);
     out_.jcc(operation == Operation::loope ? Cond::e : Cond::ne, stays);
   }
   test_counter(insn.address_size);

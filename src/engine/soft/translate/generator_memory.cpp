@@ -46,12 +46,15 @@ void Generator::lose_flags(u32 needed) {
   flags_in_register_ = false;
 }
 
+// PUSHFQ and POPFQ are slow, and what they store is slow to load.
 void Generator::save_all_flags() {
-  out_.pushfq();
-  out_.pop(saved_flags);
+  out_.mov(Width::q, second_scratch, Reg::rax);
+  out_.lahf();
+  out_.setcc(Cond::o, Reg::rax);
+  out_.store(Width::w, saved_flags, Reg::rax);
+  out_.mov(Width::q, Reg::rax, second_scratch);
 }
 
-// POPFQ takes 20 cycles and more.
 void Generator::restore_flags() {
   if (flags_in_register_) return;
   flags_in_register_ = true;
@@ -61,11 +64,8 @@ void Generator::restore_flags() {
     return;
   }
   out_.mov(Width::q, second_scratch, Reg::rax);
-  static_assert(saved_flags.base == Reg::rsp && saved_flags.disp == 0x20);
-  u8 const load_ah_al[]{0x8a, 0x64, 0x24, 0x20, 0x8a, 0x44, 0x24, 0x21};
-  out_.bytes(load_ah_al, sizeof load_ah_al);
-  out_.alu_imm(Alu::and_, Width::b, Reg::rax, 8);
-  out_.alu_imm(Alu::add, Width::b, Reg::rax, 0x78);  // OF when the saved one is set
+  out_.load_zx(Width::w, Reg::rax, saved_flags);
+  out_.alu_imm(Alu::add, Width::b, Reg::rax, 0x7f);  // OF when the saved one is set
   out_.sahf();
   out_.mov(Width::q, Reg::rax, second_scratch);
 }

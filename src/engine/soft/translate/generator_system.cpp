@@ -106,8 +106,12 @@ void Generator::push_flags(Item const& item) {
   out_.load(Width::d, second_scratch, VIREO_STATE(rflags));
   out_.alu_imm(Alu::and_, Width::d, second_scratch,
                static_cast<i32>(~(x86::arithmetic_flags | x86::flag_rf | x86::flag_vm)));
-  out_.alu_imm(Alu::and_, Width::d, saved_flags, x86::arithmetic_flags);
-  out_.alu(Alu::or_, Width::d, second_scratch, saved_flags);
+  out_.load_zx(Width::b, scratch, saved_low_flags);
+  out_.alu_imm(Alu::and_, Width::d, scratch, x86::arithmetic_flags & 0xff);
+  out_.alu(Alu::or_, Width::d, second_scratch, scratch);
+  out_.load_zx(Width::b, scratch, saved_flags);
+  out_.shift_imm(Shift::shl, Width::d, scratch, 11);
+  out_.alu(Alu::or_, Width::d, second_scratch, scratch);
   out_.load(Width::q, scratch, VIREO_CONTEXT(address));
   out_.store(Width::q, top, second_scratch);
   out_.lea(Width::q, guest_stack_pointer, below);

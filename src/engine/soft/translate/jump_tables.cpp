@@ -24,8 +24,6 @@ void JumpTables::clear(u8 number) {
     for (auto i = 0u; i < use.jump_count; ++i) window.jumps[use.jumps[i]] = no_jump;
     for (auto i = 0u; i < use.slot_count; ++i) window.slots[use.slots[i]] = no_slot_;
   }
-  window.return_linear.fill(~u64{});
-  window.return_code.fill(no_jump_);
   use.jump_count = use.slot_count = 0;
   use.distance_count = 0;
   use.stamp = ++last_stamp_;

@@ -11,8 +11,7 @@
 namespace vireo::engine::soft::translate {
 
 /// The tables behind the TLB of each window that translated code jumps through: the jump cache, for targets in
-/// registers and memory, the slots, for direct jumps to other pages, and the last calls, for returns. Entries
-/// that lead nowhere lead to C++.
+/// registers and memory, and the slots, for direct jumps to other pages. Entries that lead nowhere lead to C++.
 /// What is inline may run with guest values in the vector registers.
 class JumpTables {
  public:

@@ -67,29 +67,27 @@ u64 Translator::set_access(Context* context, u64, u32 number) {
 
 // ---- jumps that the tables do not know ----
 
-/// The block at `linear`, when it exists and its page is in the TLB.
-u32 Translator::known_block(u64 linear, Rights rights, u16 mode, bool grouped) const {
+/// The code of the page at `linear`, when that is in the TLB and runs there.
+PageCode* Translator::known_page(u64 linear, Rights rights, u16 mode) const {
   auto const& entry = cpu_.mmu.entry(rights == Rights::user ? rights : Rights::supervisor, linear);
   auto const page_linear = linear & page_mask;
-  if (entry.execute != page_linear) return CodeCache::no_block;
+  if (entry.execute != page_linear) return nullptr;
   auto const& recent = recent_[(linear >> 12) % recent_.size()];
-  if (recent.page == nullptr || recent.linear != page_linear) return CodeCache::no_block;
-  auto const& page = *recent.page;
+  if (recent.page == nullptr || recent.linear != page_linear) return nullptr;
+  auto& page = *recent.page;
   // SOUND: compared only.
-  if (reinterpret_cast<u64>(page.host) != entry.page || page.mode != mode) return CodeCache::no_block;
-  return cache_->find(page, static_cast<u16>(linear & ~page_mask), grouped);
+  if (reinterpret_cast<u64>(page.host) != entry.page || page.mode != mode) return nullptr;
+  return &page;
 }
 
 /// Where a jump to `linear` leads in the window of these rights; 0 when that must be found outside.
 u64 Translator::known_jump(u64 linear, Rights rights, u16 mode) {
   auto const window = cpu_.mmu.window(rights);
-  auto const number = known_block(linear, rights, mode, true);
-  if (number == CodeCache::no_block) return 0;
-  auto const& block = cache_->blocks[number];
-  auto& page = *block.page;
-  if (!tables_.same_delta(window, page, page_delta(page, linear))) return 0;
-  // SOUND: an address in executable memory, as a number.
-  auto const code = reinterpret_cast<u64>(cache_->executable(block.indirect_entry));
+  auto* const page = known_page(linear, rights, mode);
+  if (page == nullptr) return 0;
+  auto const number = cache_->find(*page, static_cast<u16>(linear & ~page_mask), true);
+  if (number == CodeCache::no_block || !tables_.same_delta(window, *page, page_delta(*page, linear))) return 0;
+  auto const code = indirect_entry(number);
   tables_.set_jump(window, linear, code);
   cpu_.mmu.note_executed(window, linear);
   ++counters_.jumps_found;
@@ -112,9 +110,11 @@ u64 Translator::find_slot(Context* context, u64 number) {
   auto& from = *self.cache_->blocks[exit.block].page;
   auto const delta = from.relative ? context->delta : 0;
   auto const linear = from.linear + delta + static_cast<u64>(exit.target);
-  auto const target = self.known_block(linear, self.cpu_.rights(), self.mode_, exit.grouped);
+  auto* const found = self.known_page(linear, self.cpu_.rights(), self.mode_);
+  if (found == nullptr) return 0;
+  auto& page = *found;
+  auto const target = self.cache_->find(page, static_cast<u16>(linear & ~page_mask), exit.grouped);
   if (target == CodeCache::no_block) return 0;
-  auto& page = *self.cache_->blocks[target].page;
   if (page.relative != from.relative || (page.relative && page_delta(page, linear) != delta)) return 0;
   auto const window = self.window_number_;
   if (!self.tables_.same_delta(window, from, delta) || !self.tables_.same_delta(window, page, delta)) return 0;
@@ -157,12 +157,11 @@ u64 Translator::system_call(Context* context, SavedRegisters& registers, u32 num
   auto const& site = self.cache_->sites[number];
   auto const& block = self.cache_->blocks[site.block];
   auto const base = block.page->linear + (block.page->relative ? context->delta : 0);
-  auto& flags = context->saved_flags();
-  auto const before = (state.rflags & ~u64{x86::arithmetic_flags}) | (flags & x86::arithmetic_flags);
+  auto const before = (state.rflags & ~u64{x86::arithmetic_flags}) | context->saved_flags();
   registers.rcx = base + block.start + site.guest_offset + 2;
   context->gpr[x86::r11] = before;
   state.rflags = (before & ~state.sfmask) | x86::flag_fixed;
-  flags = state.rflags;
+  context->save_flags(state.rflags);
   auto const selector = static_cast<u32>(state.star >> 32) & 0xfffc;
   load_flat(state.cs(), selector, code64);
   load_flat(state.ss(), selector + 8, data);
@@ -182,7 +181,7 @@ u64 Translator::system_return(Context* context, SavedRegisters& registers, u32) 
   auto const to = self.go_to(target, Rights::user);
   if (to == 0) return 0;
   state.rflags = (wanted & returned_flags) | x86::flag_fixed;
-  context->saved_flags() = state.rflags;
+  context->save_flags(state.rflags);
   auto const selector = static_cast<u32>(state.star >> 48);
   load_flat(state.cs(), (selector + 16) | 3, code64 | dpl3);
   load_flat(state.ss(), (selector + 8) | 3, data | dpl3);
@@ -265,7 +264,7 @@ u64 Translator::interrupt_return(Context* context, SavedRegisters& registers, u3
   state.cs() = code_segment;
   state.ss() = stack_segment;
   state.rflags = flags;
-  context->saved_flags() = flags;
+  context->save_flags(flags);
   cpu.change_privilege64(cpl);
   auto const to = self.go_to(target, cpu.rights());
   return to != 0 ? to : self.come_out(target, cpu.rights());

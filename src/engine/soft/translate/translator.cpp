@@ -183,14 +183,14 @@ void Translator::enter(u32 block) {
   context_->fs_base = state.seg(x86::SegmentRegister::fs).base;
   context_->gs_base = state.seg(x86::SegmentRegister::gs).base;
   if (!cpu_.code64()) enter_legacy(of.page->mode);
-  context_->entry_flags = (state.rflags & 0xff) << 8 | (state.rflags & x86::flag_of ? 1 : 0);
+  context_->entry_flags = Context::flags_for_sahf(state.rflags);
   auto const with_saved_flags = verifier_ != nullptr && ++entries_ % 2 == 0;
   // SOUND: an address in executable memory, as a number.
   context_->target = reinterpret_cast<u64>(cache_->executable(with_saved_flags ? of.saved_entry : of.entry));
   if (verifier_ == nullptr) [[likely]]
     return;
   entered_ = block;
-  context_->saved_flags() = state.rflags;
+  context_->save_flags(state.rflags);
   verifier_->begin();
 }
 

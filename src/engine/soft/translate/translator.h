@@ -70,7 +70,7 @@ class Translator final : private Slots, private Features, private Lowering, publ
   static u64 set_access(Context* context, u64 unused, u32 site);
   static u64 find_jump(Context* context, u64 linear);
   static u64 find_slot(Context* context, u64 exit);
-  u32 known_block(u64 linear, Rights rights, u16 mode, bool grouped) const;
+  PageCode* known_page(u64 linear, Rights rights, u16 mode) const;
   u64 known_jump(u64 linear, Rights rights, u16 mode);
   static u64 repeat_string(Context* context, SavedRegisters& registers, u32 site);
   static u64 system_call(Context* context, SavedRegisters& registers, u32 site);
@@ -127,6 +127,10 @@ class Translator final : private Slots, private Features, private Lowering, publ
   void repair_x87_pointers();
   void drop_page(PageCode& page);
   void kill(u32 block);
+  u64 indirect_entry(u32 block) const {
+    // SOUND: an address in executable memory, as a number.
+    return reinterpret_cast<u64>(cache_->executable(cache_->blocks[block].indirect_entry));
+  }
   u8 const* entry_of(u32 block, bool flags_saved) const {
     auto const& of = cache_->blocks[block];
     return cache_->executable(flags_saved ? of.saved_entry : of.entry);

@@ -128,8 +128,7 @@ void Translator::settle(u32 number) {
   auto& state = cpu_.state;
   take_flags(site.flags == Saved::all);
   if (site.flags == Saved::carry) {
-    auto const carry = context_->saved_flags() & 0xff;
-    state.rflags = (state.rflags & ~u64{x86::flag_cf}) | (carry != 0 ? 1 : 0);
+    state.rflags = (state.rflags & ~u64{x86::flag_cf}) | (context_->saved_carry() ? 1 : 0);
   }
   state.gpr[x86::rsp] -= static_cast<u64>(i64{site.popped});
   for (auto i = 0u; i < block.loan_count && !site.loans_ended; ++i) {
@@ -203,9 +202,7 @@ void Translator::note_executed(PageCode const& page, u64 linear) {
 void Translator::fill_jump(u64 linear, u32 target) {
   auto& page = *cache_->blocks[target].page;
   keep_delta(page, page_delta(page, cpu_.code_address()));
-  // SOUND: an address in executable memory, as a number.
-  tables_.set_jump(window_number_, linear,
-                   reinterpret_cast<u64>(cache_->executable(cache_->blocks[target].indirect_entry)));
+  tables_.set_jump(window_number_, linear, indirect_entry(target));
   note_executed(page, cpu_.code_address());
   ++counters_.jump_fills;
 }
@@ -237,7 +234,6 @@ void Translator::kill(u32 number) {
     out.jmp(target);
   };
   jump_to(block.indirect_entry, trampolines_.exit(ExitKind::indirect));
-  if (block.landing != 0) jump_to(block.landing, trampolines_.exit(ExitKind::indirect));
   if (block.saved_entry != block.entry) jump_to(block.saved_entry, cache_->executable(block.stale_saved_entry));
   jump_to(block.entry, cache_->executable(block.stale_entry));
 }

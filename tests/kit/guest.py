@@ -49,9 +49,11 @@ class Shell:
         """Runs a command; returns its exit status and what it printed."""
         self.count += 1
         mark = f"END-{self.count}"
+        begin = self.console.position
         self.console.line(f"{{ {command}\n}} 2>&1; echo \"{mark}=$?\"")
-        found = self.console.expect(rf"(?s)(.*?){mark}=(\d+)", limit)
-        return int(found[2]), found[1].replace("\r", "").strip()
+        found = self.console.expect(rf"{mark}=(\d+)", limit)
+        text = self.console.log[begin:begin + found.start()]
+        return int(found[1]), text.replace("\r", "").strip()
 
     def check(self, command, limit=300):
         """Runs a command that must succeed; returns what it printed."""

@@ -33,7 +33,7 @@ struct Block {
   u8 loan_count{};
   bool valid{true};
   bool grouped{true};  // accesses share checks; false: what such a block falls back to
-  std::array<Loan, 8> loans{};
+  std::array<Loan, 12> loans{};
 };
 
 /// What is kept of the flags in the context: a byte that is CF, or all.

@@ -58,6 +58,7 @@ void Generator::entries() {
   flags_written();
   block().entry = here();
   loans_begin();
+  if (region_.comes_back && block().grouped) return prepare_loop();
   groups_before_loop();
   out_.bind(body_);
   poll_at_start();
@@ -92,17 +93,21 @@ void Generator::native(Item const& item) {
   if (item.vector) {
     need_vectors(item);
   }
-  auto memory = Mem{.base = scratch};
-  if (item.memory_operand != 0xff) memory = reach(item);
   auto const& flags = x86::row_of(insn).flags;
-  if (flags.read != 0 || item.writes_flags) {
+  auto const provide_flags = [&] {
+    if (flags.read == 0 && !item.writes_flags) return;
     if (item.flags_needed != 0) restore_flags();
     if (item.writes_flags) flags_written();
-  }
+  };
+  auto const moves = item.group != Item::no_group && region_.groups[item.group].moves;
+  auto memory = Mem{.base = scratch};
+  if (moves) provide_flags();  // reaching it leaves them
+  if (item.memory_operand != 0xff) memory = reach(item);
+  if (!moves) provide_flags();
   if (item.may_trap) cache_.sites[site(item, 0, false)].host_offset = here();
   if (!reencode(out_, insn, map_, memory)) {
     // AH to BH beside a register that needs REX: another base for the moment.
-    if (memory.base != scratch) out_.lea(Width::q, scratch, memory);
+    if (memory.base != scratch || memory.index != Reg::none) out_.lea(Width::q, scratch, memory);
     out_.xchg(Width::q, scratch, Reg::rsi);
     memory = {.base = Reg::rsi};
     auto const written = reencode(out_, insn, map_, memory);
@@ -163,9 +168,14 @@ void Generator::loans_begin() {
     out_.load(Width::q, static_cast<Reg>(place), home_of(guest));
   }
   auto places = u16{};
+  if (region_.comes_back && block().grouped) {
+    places = static_cast<u16>(1u << region_.turns);
+    block().loans[block().loan_count++] = {nobody, region_.turns, false};
+    out_.store(Width::q, home_of(region_.turns), static_cast<Reg>(region_.turns));
+  }
   for (auto i = 0u; i < region_.group_count; ++i) {
     auto const place = region_.groups[i].place;
-    if (places >> place & 1) continue;
+    if (place == AccessGroup::no_place || (places >> place & 1)) continue;
     places = static_cast<u16>(places | 1u << place);
     block().loans[block().loan_count++] = {nobody, place, false};
     out_.store(Width::q, home_of(place), static_cast<Reg>(place));

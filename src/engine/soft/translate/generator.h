@@ -43,7 +43,6 @@ class Generator {
 
   // ---- generator.cpp ----
   void entries();
-  void come_in_indirectly(u64 linear);
   void item(Item const& item);
   void native(Item const& item);
   void load_address(Item const& item);
@@ -73,7 +72,17 @@ class Generator {
   void check_group(AccessGroup const& group, Item const& item, bool first_writes);
   static Mem tag_field(bool write);
   void check_tag(bool write, u32 bytes, Label& miss);
+  /// r10 = linear address of the group's first byte -> r10 = the host's.
+  void check_range(AccessGroup const& group, Item const& item, bool first_writes);
   void groups_before_loop();
+
+  // ---- generator_loop_groups.cpp ----
+  void prepare_loop();
+  void prepare_group(u32 number);
+  Mem guest_place(AccessGroup const& group, i32 displacement) const;
+  Mem reach_moving(Item const& item, i32 displacement);
+
+  // ---- generator_memory.cpp ----
   /// Before something that changes the flags, and after it before something that needs them.
   void lose_flags(u32 needed);
   void save_all_flags();
@@ -139,6 +148,8 @@ class Generator {
   void leave_to(i64 target, bool backward);
   u32 new_exit(i64 target, bool flags_saved);
   bool in_page(i64 target) const;
+  /// A jump to the block's own start that stays in it.
+  bool goes_round(i64 target) const { return target == block().start && (!region_.comes_back || block().grouped); }
   i64 target_of(Item const& item) const;
   void poll_at_start();
   void finish_leaving(Cold const& leaving);
@@ -158,7 +169,7 @@ class Generator {
   bool flags_in_register_{true};  // the guest's flags are in RFLAGS
   Saved saved_{};                 // what of them is in the context
   bool vectors_ready_{};
-  Label body_{};
+  Label body_{}, prepare_{};
   std::array<Cold, 256> cold_{};
   u32 cold_count_{};
 };

@@ -30,7 +30,7 @@ u32 Generator::new_exit(i64 target, bool flags_saved) {
 
 // A loop within the block can be left at its start.
 void Generator::poll_at_start() {
-  if (!region_.loops) return;
+  if (!region_.loops || (region_.comes_back && !block().grouped)) return;
   auto const first = Item{};
   lose_flags(region_.live_flags);
   auto& where = cold(Cold::Kind::interrupt);
@@ -43,7 +43,7 @@ void Generator::branch(Item const& item) {
   restore_flags();
   auto const cond = static_cast<Cond>(item.insn.opcode & 0xf);
   auto const target = target_of(item);
-  if (target == block().start) return out_.jcc(cond, body_);
+  if (goes_round(target)) return out_.jcc(cond, body_);
   if (beyond_limit(target)) {
     auto& refused = cold(Cold::Kind::refused);
     refused.number = site(item, 0, false);
@@ -59,7 +59,7 @@ void Generator::branch(Item const& item) {
 
 void Generator::jump(Item const& item) {
   auto const target = target_of(item);
-  if (target == block().start) {
+  if (goes_round(target)) {
     restore_flags();
     return out_.jmp(body_);
   }

@@ -152,6 +152,7 @@ Mem Generator::reach_at(Item const& item, Mem at, u32 size, bool write) {
 
 Mem Generator::reach_in_group(Item const& item, i32 displacement) {
   auto const& group = region_.groups[item.group];
+  if (group.moves) return reach_moving(item, displacement);
   if (item.first_of_group && !group.before_loop) {
     auto const explicit_operand = item.memory_operand != 0xff;
     auto const writes = explicit_operand ? item.insn.operands[item.memory_operand].written
@@ -169,6 +170,12 @@ void Generator::check_group(AccessGroup const& group, Item const& item, bool fir
   lose_flags(item.flags_needed);
   auto const base = host(group.base);
   out_.lea(Width::q, scratch, {.base = base, .disp = group.low});
+  check_range(group, item, first_writes);
+  out_.mov(Width::q, static_cast<Reg>(group.place), scratch);
+  out_.alu(Alu::sub, Width::q, static_cast<Reg>(group.place), base);
+}
+
+void Generator::check_range(AccessGroup const& group, Item const& item, bool first_writes) {
   auto& miss = cold(Cold::Kind::refill_group);
   miss.flags = saved_;
   miss.write = group.write;
@@ -178,8 +185,6 @@ void Generator::check_group(AccessGroup const& group, Item const& item, bool fir
   cache_.exits[miss.fall_back].grouped = false;
   check_tag(group.write, group.bytes, miss.entry);
   out_.bind(miss.back);
-  out_.mov(Width::q, static_cast<Reg>(group.place), scratch);
-  out_.alu(Alu::sub, Width::q, static_cast<Reg>(group.place), base);
 }
 
 // What a loop does not change is checked before it.

@@ -385,6 +385,8 @@ void analyse(std::span<u8 const> code, CodeMode const& mode, Features const& fea
   }
   find_flag_needs(region);
   region.group_count = 0;
+  region.comes_back = false;
+  region.taken = 0;
 }
 
 }  // namespace vireo::engine::soft::translate

@@ -80,6 +80,11 @@ struct AccessGroup {
   u32 bytes{};
   bool write{};
   bool before_loop{};  // checked once, before the region's loop begins
+  // Accesses that a loop moves by the same distance at each turn, checked for all turns in a page at once:
+  bool moves{};
+  u8 index{x86::no_register}, scale{1};
+  i32 stride{};  // bytes; may be 0
+  static constexpr u8 no_place{0xff};  // then the distance lies in the context
 };
 
 /// Straight-line guest code with side exits, decoded and looked over. Ends before anything that fits no more.
@@ -91,6 +96,9 @@ struct Region {
   u16 registers{};  // of all items
   bool vectors{};
   bool loops{};         // a branch of it goes to its start
+  bool comes_back{};    // the loop has groups that move; a copy without groups goes there after each turn
+  u8 turns{};           // when some do: the host register that counts down until they must be checked again
+  u16 taken{};          // host registers that hold distances and turns of them
   bool goes_on{};       // control falls out of its end
   bool crosses_page{};  // the next instruction does
   u32 live_flags{};     // at the start
@@ -98,6 +106,10 @@ struct Region {
   std::array<AccessGroup, max_groups> groups;
   u32 group_count{};
 
+  void forget_groups() {
+    for (auto& item : items) item.group = Item::no_group;
+    group_count = 0;
+  }
   std::span<Item const> all() const { return {items.data(), count}; }
 };
 
@@ -119,6 +131,19 @@ Kind classify_implicit(x86::Instruction const& insn, CodeMode const& mode);
 
 /// Finds accesses that can share a check, and registers for them.
 void find_groups(Region& region);
+
+/// What an instruction does to a register: leaves it, adds a constant, or anything else.
+struct Change {
+  bool constant{true};
+  i32 by{};
+};
+Change change_of(Item const& item, u8 reg);
+
+/// Host registers that hold nothing while the region runs, a bit each.
+u16 free_registers(Region const& region);
+
+/// In a loop, finds accesses that it moves by a constant distance, and registers for them.
+void find_moving_groups(Region& region);
 
 /// Looks at `code`, which reaches to the end of its page; `offset` is where in the page it begins.
 void analyse(std::span<u8 const> code, CodeMode const& mode, Features const& features, Region& region,

@@ -53,11 +53,8 @@ Access access_of(Item const& item) {
   return {memory.base, static_cast<i32>(memory.displacement), operand.size, operand.written};
 }
 
-/// What an instruction does to a register: leaves it, adds a constant, or anything else.
-struct Change {
-  bool constant{true};
-  i32 by{};
-};
+}  // namespace
+
 Change change_of(Item const& item, u8 reg) {
   auto const rights = item.insn.operation == Operation::stac || item.insn.operation == Operation::clac;
   if (rights) return {false, 0};  // what was allowed may be no more
@@ -92,6 +89,8 @@ Change change_of(Item const& item, u8 reg) {
   }
 }
 
+namespace {
+
 /// Groups of one base register, as numbers of their items.
 struct Candidate {
   u8 base{};
@@ -111,7 +110,7 @@ Candidate collect(Region const& region, u8 base) {
   auto open = false;
   for (auto i = 0u; i < region.count; ++i) {
     auto const& item = region.items[i];
-    auto const access = access_of(item);
+    auto const access = item.group == Item::no_group ? access_of(item) : Access{};
     if (access.base == base) {
       auto const low = offset + access.displacement;
       auto const high = low + access.size;
@@ -147,19 +146,23 @@ Candidate collect(Region const& region, u8 base) {
 
 }  // namespace
 
-void find_groups(Region& region) {
-  region.group_count = 0;
+u16 free_registers(Region const& region) {
   constexpr u16 kept{0xf1ef}, without_register{0x0e00};
   auto free = static_cast<u16>(~region.registers & kept);
   for (auto lent = std::popcount(static_cast<u16>(region.registers & without_register)); lent > 0; --lent) {
     free = static_cast<u16>(free & ~(1u << (15 - std::countl_zero(free))));
   }
+  return static_cast<u16>(free & ~region.taken);
+}
+
+void find_groups(Region& region) {
+  auto free = free_registers(region);
   auto candidates = std::array<Candidate, max_places>{};
   auto count = 0u;
   for (auto base = u8{}; base < 16; ++base) {
     if (!(region.registers >> base & 1)) continue;
     auto candidate = collect(region, base);
-    auto const in_loop = region.loops && !candidate.changes && candidate.groups == 1;
+    auto const in_loop = region.loops && !region.comes_back && !candidate.changes && candidate.groups == 1;
     if (in_loop) candidate.accesses += 4;
     if (candidate.accesses == 0) continue;
     if (count < candidates.size()) {
@@ -175,7 +178,7 @@ void find_groups(Region& region) {
     auto const& candidate = candidates[order[i]];
     auto const place = static_cast<u8>(15 - std::countl_zero(free));
     auto used = false;
-    auto const in_loop = region.loops && !candidate.changes && candidate.groups == 1;
+    auto const in_loop = region.loops && !region.comes_back && !candidate.changes && candidate.groups == 1;
     auto numbers = std::array<u8, 16>{};
     numbers.fill(Item::no_group);
     for (auto group = 0u; group < candidate.groups; ++group) {

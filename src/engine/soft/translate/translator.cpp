@@ -284,7 +284,11 @@ u32 Translator::translate(PageCode& page, u16 offset, bool grouped) {
     page.note_crossing(offset);
     return find_crossing(page, cpu_.code_address());
   }
-  if (grouped) find_groups(region);
+  find_moving_groups(region);
+  if (grouped)
+    find_groups(region);
+  else
+    region.forget_groups();
   return generate(page, offset, grouped);
 }
 

@@ -1,3 +1,5 @@
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "engine/soft/interp/system/event.h"
@@ -265,7 +267,10 @@ void Translator::trap() {
   for (auto i = block.first_site; i < block.first_site + block.sites; ++i) {
     if (cache_->sites[i].host_offset == offset) return settle(i);
   }
-  VIREO_LOG_GUEST(observe::Level::error, "engine", "unexpected exception in translated code at {:#x}", offset);
+  VIREO_LOG_GUEST(observe::Level::error, "engine",
+                  "unexpected exception in translated code, {} bytes behind the beginning of block {}, near {:#x}: {:02x}",
+                  offset - block.indirect_entry, number, rip_at(*block.page, block.start),
+                  fmt::join(std::span{cache_->executable(offset), 16}, " "));
   std::abort();
 }
 

@@ -6,7 +6,6 @@
 
 #include "bus/address_plan.h"
 #include "firmware/linux_loader.h"
-#include "host/file.h"
 
 namespace vireo::machine {
 namespace {
@@ -17,14 +16,19 @@ namespace plan = bus::address_plan;
 constexpr u64 conventional_end{0x9fc00};
 constexpr u64 legacy_end{0xa0000};
 
-Result<std::vector<std::byte>> read_whole(std::string const& path, char const* key) {
-  if (path.empty()) return std::vector<std::byte>{};
-  auto const file = TRY_IN(key, host::File::open(path, {}));
+Result<std::optional<host::File>> open_regular(std::string const& path, char const* key) {
+  if (path.empty()) return std::optional<host::File>{};
+  auto file = TRY_IN(key, host::File::open(path, {}));
   if (file.kind() != host::File::Kind::regular) {
     return fail(Errc::invalid, fmt::format("{}: {} is not a regular file", key, path));
   }
-  auto bytes = std::vector<std::byte>(TRY_IN(key, file.size()));
-  TRY_IN(key, file.read(0, bytes));
+  return std::optional{std::move(file)};
+}
+
+Result<std::vector<std::byte>> read_whole(std::optional<host::File> const& file, char const* key) {
+  if (!file) return std::vector<std::byte>{};
+  auto bytes = std::vector<std::byte>(TRY_IN(key, file->size()));
+  TRY_IN(key, file->read(0, bytes));
   return bytes;
 }
 
@@ -52,14 +56,16 @@ firmware::MemoryMap memory_map(memory::GuestMemory const& memory) {
 
 Result<BootMedia> BootMedia::open(MachineConfig const& config) {
   auto media = BootMedia{};
-  media.kernel_ = TRY(read_whole(config.kernel, "kernel"));
-  media.initrd_ = TRY(read_whole(config.initrd, "initrd"));
+  media.kernel_ = TRY(open_regular(config.kernel, "kernel"));
+  media.initrd_ = TRY(open_regular(config.initrd, "initrd"));
   media.command_line_ = config.append;
   return media;
 }
 
 Result<firmware::BootEntry> BootMedia::load(memory::GuestMemory& memory, Gpa rsdp) const {
-  auto const image = firmware::LinuxImage{.kernel = kernel_, .initrd = initrd_, .command_line = command_line_};
+  auto const kernel = TRY(read_whole(kernel_, "kernel"));
+  auto const initrd = TRY(read_whole(initrd_, "initrd"));
+  auto const image = firmware::LinuxImage{.kernel = kernel, .initrd = initrd, .command_line = command_line_};
   return firmware::load_linux(memory, image, memory_map(memory), rsdp);
 }
 

@@ -1,7 +1,10 @@
 #pragma once
 
+#include <optional>
+
 #include "firmware/boot_entry.h"
 #include "firmware/memory_map.h"
+#include "host/file.h"
 #include "machine/config.h"
 #include "memory/guest_memory.h"
 #include "vocab/result.h"
@@ -13,7 +16,7 @@ Result<> add_ram(memory::GuestMemory& memory, u64 bytes);
 /// What the guest is told of its memory.
 firmware::MemoryMap memory_map(memory::GuestMemory const& memory);
 
-/// Kernel and initrd of a direct boot, held open so that a reset can load them again.
+/// Kernel and initrd of a direct boot: the files are held open, so that a reset can load them again.
 class BootMedia {
  public:
   static Result<BootMedia> open(MachineConfig const& config);
@@ -21,7 +24,7 @@ class BootMedia {
   Result<firmware::BootEntry> load(memory::GuestMemory& memory, Gpa rsdp) const;
 
  private:
-  std::vector<std::byte> kernel_, initrd_;
+  std::optional<host::File> kernel_, initrd_;
   std::string command_line_;
 };
 

@@ -1,5 +1,6 @@
 // One virtual machine in the foreground of its process: vireo-vmm --spec FILE.
 #include <fmt/format.h>
+#include <malloc.h>
 
 #include <cstdio>
 #include <cstdlib>
@@ -30,6 +31,10 @@ void set_log_level_from_environment() {
   if (name == "error") observe::set_log_level(observe::Level::error);
 }
 
+/// Large blocks always have pages of their own, which go back to the host when they are freed. By default glibc
+/// stops doing so once a kernel has been loaded.
+void give_memory_back() { mallopt(M_MMAP_THRESHOLD, 128 * 1024); }
+
 }  // namespace
 
 int main(int count, char** arguments) {
@@ -37,6 +42,7 @@ int main(int count, char** arguments) {
     fmt::print(stderr, "usage: vireo-vmm --spec FILE.yaml\n");
     return vireo::machine::exit_bad_configuration;
   }
+  give_memory_back();
   set_log_level_from_environment();
   auto const config = read_config(arguments[2]);
   if (!config) {

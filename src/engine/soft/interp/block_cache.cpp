@@ -4,7 +4,21 @@
 
 namespace vireo::engine::soft {
 
-BlockCache::BlockCache() : front_(front_entries), buckets_(buckets) { forget_all(); }
+namespace {
+constexpr u32 front_entries(BlockCache::Size size) { return size == BlockCache::Size::whole ? 65536 : 2048; }
+constexpr u32 buckets(BlockCache::Size size) { return size == BlockCache::Size::whole ? 524288 : 8192; }
+constexpr std::size_t max_bytes(BlockCache::Size size) {
+  return std::size_t{size == BlockCache::Size::whole ? 128u : 3u} << 20;
+}
+}  // namespace
+
+BlockCache::BlockCache(Size size)
+    : front_mask_{front_entries(size) - 1},
+      max_bytes_{max_bytes(size)},
+      front_(front_entries(size)),
+      buckets_(buckets(size)) {
+  forget_all();
+}
 BlockCache::~BlockCache() = default;
 
 Block* BlockCache::find(u64 key) {

@@ -97,7 +97,11 @@ inline bool Block::unchanged(u8 const* host) const {
 /// Blocks by host address and mode. Used by one vCPU's thread.
 class BlockCache {
  public:
-  BlockCache();
+  enum class Size : u8 {
+    whole,  // for all code that a guest runs
+    small,  // for what another tier leaves
+  };
+  explicit BlockCache(Size size);
   ~BlockCache();
 
   /// Where a block is found in the common case.
@@ -105,8 +109,7 @@ class BlockCache {
     u64 key{};
     Block* block{};
   };
-  static constexpr u32 front_entries{65536};
-  FrontEntry& front(u64 key) { return front_[(key ^ key >> 16) & (front_entries - 1)]; }
+  FrontEntry& front(u64 key) { return front_[(key ^ key >> 16) & front_mask_]; }
 
   /// The block that stands for none: links lead here at first.
   Block* none() { return &none_; }
@@ -116,13 +119,14 @@ class BlockCache {
 
   // Storage that lives until forget_all().
   void* allocate(std::size_t bytes);
-  bool full() const { return used_ > max_bytes; }
+  bool full() const { return used_ > max_bytes_; }
 
  private:
-  static constexpr u32 buckets{524288};
   static constexpr std::size_t chunk_bytes{1 << 20};
-  static constexpr std::size_t max_bytes{128 << 20};
-  static u32 bucket(u64 key) { return static_cast<u32>((key ^ key >> 19) & (buckets - 1)); }
+  u32 bucket(u64 key) const { return static_cast<u32>((key ^ key >> 19) & (buckets_.size() - 1)); }
+
+  u64 front_mask_;
+  std::size_t max_bytes_;
 
   Block none_{};
   std::vector<FrontEntry> front_;

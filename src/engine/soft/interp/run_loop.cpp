@@ -68,6 +68,8 @@ u64 address_of(u8 const* host) {
 }  // namespace
 
 struct Interpreter::Cache {
+  explicit Cache(BlockCache::Size size) : blocks{size} {}
+
   BlockCache blocks;
   UncachedBlock uncached{};
   // Instructions that cross a page, by the key of their first byte.
@@ -296,10 +298,16 @@ RunExit Interpreter::Cache::run(Cpu& cpu, u32 max_blocks, bool only_one) {
   return cpu.state.activity != Activity::running ? RunExit::idle : RunExit::budget;
 }
 
-Interpreter::Interpreter() : cache_{std::make_unique<Cache>()} {}
+Interpreter::Interpreter(BlockCache::Size size) : size_{size} {}
 Interpreter::~Interpreter() = default;
-RunExit Interpreter::run(Cpu& cpu, u32 max_blocks) { return cache_->run(cpu, max_blocks, false); }
-RunExit Interpreter::step(Cpu& cpu) { return cache_->run(cpu, 1, true); }
-void Interpreter::forget_all() { cache_->blocks.forget_all(); }
+Interpreter::Cache& Interpreter::cache() {
+  if (!cache_) cache_ = std::make_unique<Cache>(size_);
+  return *cache_;
+}
+RunExit Interpreter::run(Cpu& cpu, u32 max_blocks) { return cache().run(cpu, max_blocks, false); }
+RunExit Interpreter::step(Cpu& cpu) { return cache().run(cpu, 1, true); }
+void Interpreter::forget_all() {
+  if (cache_) cache_->blocks.forget_all();
+}
 
 }  // namespace vireo::engine::soft

@@ -2,7 +2,7 @@
 
 #include <memory>
 
-#include "engine/soft/interp/cpu.h"
+#include "engine/soft/interp/block_cache.h"
 
 namespace vireo::engine::soft {
 
@@ -17,7 +17,7 @@ enum class RunExit : u8 {
 /// Executes guest code of one vCPU out of a cache of decoded blocks.
 class Interpreter {
  public:
-  Interpreter();
+  explicit Interpreter(BlockCache::Size size = BlockCache::Size::whole);
   ~Interpreter();
 
   /// Runs up to `max_blocks` blocks, delivering exceptions on the way (system/event.h). When `interrupt_shadow`
@@ -30,7 +30,10 @@ class Interpreter {
 
  private:
   struct Cache;
-  std::unique_ptr<Cache> cache_;
+  Cache& cache();
+
+  BlockCache::Size size_;
+  std::unique_ptr<Cache> cache_;  // from the first instruction on
 };
 
 }  // namespace vireo::engine::soft

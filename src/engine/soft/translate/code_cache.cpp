@@ -5,6 +5,9 @@
 #include <algorithm>
 #include <cstring>
 
+#include "vocab/bytes.h"
+#include "vocab/numbers.h"
+
 namespace vireo::engine::soft::translate {
 
 namespace {
@@ -41,15 +44,28 @@ void CodeCache::link(u32 patch, u8 const* target) {
 }
 
 void CodeCache::clear(u32 keep) {
+  auto const first = (u64{keep} + page_size - 1) & ~u64{page_size - 1};
+  // SOUND: whole pages of our own mapping, behind what stays. Where this fails they keep their memory.
+  if (used_ > first) madvise(writable_ + first, capacity_ - first, MADV_REMOVE);
   used_ = keep;
-  blocks.clear();
-  sites.clear();
-  exits.clear();
-  interpreted.clear();
-  std::ranges::fill(table_, Entry{});
+  dead_ = 0;
+  blocks = {};
+  sites = {};
+  exits = {};
+  marks_ = {};
+  interpreted = {};
+  interpreted_by_bytes_ = {};
+  table_ = std::vector<Entry>(first_table_size);
   filled_ = 0;
   pages_.clear();
-  by_host_.clear();
+  by_host_ = {};
+}
+
+u64 CodeCache::footprint() const {
+  constexpr auto page_bytes = sizeof(PageCode) + 8 * sizeof(void*);  // with its places in lists
+  return used_ + blocks.size() * (sizeof(Block) + sizeof(u32)) + sites.size() * sizeof(Site) +
+         exits.size() * sizeof(Exit) + marks_.size() * sizeof(u32) + table_.size() * sizeof(Entry) +
+         interpreted.size() * (sizeof(GenericInstruction) + 4 * sizeof(void*)) + pages_.size() * page_bytes;
 }
 
 PageCode& CodeCache::page(std::byte* host, u64 linear, u16 mode, bool relative, std::byte* second_host,
@@ -103,51 +119,78 @@ std::vector<PageCode*> CodeCache::all_pages() {
   return all;
 }
 
+// ---- blocks by page and offset ----
+
+void CodeCache::put(Entry entry) {
+  auto const mask = table_.size() - 1;
+  auto at = std::size_t{entry.hash};
+  while (table_[at & mask].hash != 0 && table_[at & mask].block != no_block) ++at;
+  filled_ += table_[at & mask].hash == 0 ? 1 : 0;
+  table_[at & mask] = entry;
+}
+
 void CodeCache::insert(u32 block) {
   if ((filled_ + 1) * 2 > table_.size()) grow();
-  auto const key = key_of(blocks[block]);
-  auto const mask = table_.size() - 1;
-  for (auto at = hash(key) >> 32;; ++at) {
-    auto& entry = table_[at & mask];
-    if (entry.key != 0 && entry.key != key) continue;
-    filled_ += entry.key == 0 ? 1 : 0;
-    entry = {key, block};
-    return;
-  }
+  put({hash(key_of(blocks[block])), block});
 }
 
 void CodeCache::forget(u32 block) {
-  auto const key = key_of(blocks[block]);
+  dead_ += blocks[block].code_size;
+  auto const wanted = hash(key_of(blocks[block]));
   auto const mask = table_.size() - 1;
-  for (auto at = hash(key) >> 32;; ++at) {
+  for (auto at = std::size_t{wanted};; ++at) {
     auto& entry = table_[at & mask];
-    if (entry.key == 0) return;
-    if (entry.key == key) {
-      if (entry.block == block) entry.block = no_block;
+    if (entry.hash == 0) return;
+    if (entry.block == block) {
+      entry.block = no_block;
       return;
     }
   }
 }
 
+/// Or only throws out what was forgotten.
 void CodeCache::grow() {
   auto const old = std::move(table_);
-  table_.assign(old.size() * 2, {});
+  auto const live =
+      static_cast<std::size_t>(std::ranges::count_if(old, [](Entry const& entry) { return entry.live(); }));
+  table_.assign((live + 1) * 4 > old.size() ? old.size() * 2 : old.size(), {});
   filled_ = 0;
-  auto const mask = table_.size() - 1;
   for (auto const& entry : old) {
-    if (entry.block == no_block) continue;
-    auto at = hash(entry.key) >> 32;
-    while (table_[at & mask].key != 0) ++at;
-    table_[at & mask] = entry;
-    ++filled_;
+    if (entry.live()) put(entry);
   }
+}
+
+// ---- notes ----
+
+u32 CodeCache::add_site(Site const& site) {
+  if (sites.size() % sites_per_mark == 0) marks_.push_back(static_cast<u32>(blocks.size() - 1));
+  sites.push_back(site);
+  return static_cast<u32>(sites.size() - 1);
+}
+
+u32 CodeCache::add_interpreted(GenericInstruction const& instruction) {
+  auto const& insn = instruction.instruction;
+  auto const key =
+      load_le<u64>(insn.bytes.data()) * 0x9e37'79b9'7f4a'7c15 ^ load_le<u64>(insn.bytes.data() + 8);
+  auto const number = static_cast<u32>(interpreted.size());
+  auto const [at, fresh] = interpreted_by_bytes_.try_emplace(key, number);
+  if (!fresh) {
+    auto const& known = interpreted[at->second];
+    auto const same = known.instruction.bytes == insn.bytes && known.instruction.length == insn.length &&
+                      known.instruction.code_size == insn.code_size && known.instruction.row == insn.row &&
+                      known.lowered.handler == instruction.lowered.handler &&
+                      known.lowered.extra == instruction.lowered.extra;
+    if (same) return at->second;
+  }
+  interpreted.push_back(instruction);
+  return number;
 }
 
 u32 CodeCache::block_at(u32 offset) const {
   auto const after = std::ranges::upper_bound(blocks, offset, {}, &Block::indirect_entry);
   if (after == blocks.begin()) return no_block;
   auto const number = static_cast<u32>(after - blocks.begin() - 1);
-  return offset < blocks[number].code_end ? number : no_block;
+  return offset < blocks[number].code_end() ? number : no_block;
 }
 
 }  // namespace vireo::engine::soft::translate

@@ -31,8 +31,13 @@ class CodeCache {
   /// Points the rel32 at `patch` to `target`.
   void link(u32 patch, u8 const* target);
 
-  /// Forgets all code behind `keep`.
+  /// Forgets all code behind `keep` and gives its memory back.
   void clear(u32 keep);
+  /// What code and notes take, in bytes. Not more than capacity() as long as its user looks at it before each
+  /// block.
+  u64 footprint() const;
+  /// Of used(), code that nobody will run again.
+  u64 dead() const { return dead_; }
 
   // ---- pages ----
   /// Code of the page at `host`, for `linear` unless relative. Created when it is new.
@@ -48,18 +53,36 @@ class CodeCache {
   // ---- blocks ----
   static constexpr u32 no_block{~u32{0}};
   [[gnu::always_inline]] u32 find(PageCode const& page, u16 offset, bool grouped) const {
-    auto const key = key_of(page, offset, grouped);
+    auto const wanted = hash(key_of(page, offset, grouped));
     auto const mask = table_.size() - 1;
-    for (auto at = hash(key) >> 32;; ++at) {
+    for (auto at = std::size_t{wanted};; ++at) {
       auto const& entry = table_[at & mask];
-      if (entry.key == key) return entry.block;
-      if (entry.key == 0) return no_block;
+      if (entry.hash == 0) return no_block;
+      if (entry.hash != wanted || entry.block == no_block) continue;
+      auto const& block = blocks[entry.block];
+      if (block.page == &page && block.start == offset && block.grouped == grouped) return entry.block;
     }
   }
   void insert(u32 block);
+  /// The block will not be found or run any more.
   void forget(u32 block);
   /// The block whose code lies around `offset`, or no_block.
   u32 block_at(u32 offset) const;
+
+  // ---- places where code may stop ----
+  /// Of the newest block.
+  u32 add_site(Site const& site);
+  [[gnu::always_inline]] u32 block_of_site(u32 site) const {
+    auto block = marks_[site / sites_per_mark];
+    while (block + 1 < blocks.size() && blocks[block + 1].first_site <= site) ++block;
+    return block;
+  }
+  /// Where the sites of a block end.
+  u32 sites_end(u32 block) const {
+    return block + 1 < blocks.size() ? blocks[block + 1].first_site : static_cast<u32>(sites.size());
+  }
+  /// The number of an instruction for the interpreter; equal ones have one.
+  u32 add_interpreted(GenericInstruction const& instruction);
 
   std::vector<Block> blocks;
   std::vector<Site> sites;
@@ -68,16 +91,18 @@ class CodeCache {
 
  private:
   CodeCache(u8* writable, u8* executable, u32 capacity);
-  struct Entry {
-    u64 key{};
+  struct Entry {  // which block it really is says the block
+    u32 hash{};   // 0: free
     u32 block{no_block};
+    bool live() const { return hash != 0 && block != no_block; }
   };
   static u64 key_of(PageCode const& page, u16 offset, bool grouped) {
     return u64{page.number + 1} << 13 | (grouped ? 0u : 0x1000u) | offset;
   }
   u64 key_of(Block const& block) const { return key_of(*block.page, block.start, block.grouped); }
-  static u64 hash(u64 key) { return key * 0x9e37'79b9'7f4a'7c15; }
+  static u32 hash(u64 key) { return static_cast<u32>(key * 0x9e37'79b9'7f4a'7c15 >> 32) | 1; }
   void grow();
+  void put(Entry entry);
 
   u8* writable_;
   u8* executable_;
@@ -85,8 +110,12 @@ class CodeCache {
   u32 used_{};
   std::vector<Entry> table_;
   u32 filled_{};
+  u64 dead_{};
+  static constexpr u32 sites_per_mark{32};
+  std::vector<u32> marks_;  // the block of every 32nd site
   std::vector<std::unique_ptr<PageCode>> pages_;
   std::unordered_multimap<std::byte*, PageCode*> by_host_;
+  std::unordered_map<u64, u32> interpreted_by_bytes_;
 };
 
 }  // namespace vireo::engine::soft::translate

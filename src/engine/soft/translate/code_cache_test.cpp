@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <fstream>
 #include <iterator>
 
@@ -11,6 +12,35 @@ namespace {
 
 constexpr u64 code_at{0x200000}, data_at{0x1f0000}, code_bytes{12 << 20};
 constexpr u32 cache_bytes{4 << 20};
+
+struct Guest {
+  Guest() {
+    enter_flat64(cpu, machine);
+    cpu.state.gpr[x86::rsp] = data_at;
+    cpu.follow_code(&pages, &member);
+  }
+  ~Guest() { cpu.follow_code(nullptr, nullptr); }
+  RunExit run(u64 rip) {
+    cpu.state.rip = rip;
+    return translator->run(cpu, 10'000'000);
+  }
+
+  TestMachine machine;
+  x86::CpuidModel model{x86::CpuidModel::create("x86-64-v3", 1).value()};
+  Cpu cpu{VcpuId{0}, machine, model};
+  std::unique_ptr<Translator> translator{Translator::create(cpu, cache_bytes).value()};
+  struct Listener final : PageListener {
+    explicit Listener(Guest& guest) : guest_{guest} {}
+    void drop_code(std::byte* page) override { guest_.translator->drop_code(page); }
+    void drop_write_tags(std::byte* page) override { guest_.cpu.mmu.drop_write_tags(page); }
+    void wanted() override {}
+    Guest& guest_;
+  };
+  Listener listener{*this};
+  Rendezvous rendezvous;
+  Rendezvous::Member member{rendezvous, listener};
+  CodePages pages{machine.memory(), rendezvous};
+};
 
 /// A long way of "add [rdi], rax; add rax, 1", and HLT at its end.
 u64 store_long_way(TestMachine& machine) {
@@ -41,6 +71,29 @@ TEST(TranslatedCode, IsDroppedWhenTheCacheIsFullAndTheGuestGoesOn) {
   EXPECT_EQ(machine.load<u64>(data_at), count * (count - 1) / 2);
   EXPECT_GE(translator->counters().flushes, 1u);
   EXPECT_GT(translator->counters().longest_drop_ns, 0u);
+}
+
+u64 counter(Translator const& translator, std::string_view name) {
+  auto all = std::vector<Counter>{};
+  translator.append_counters(all);
+  return std::ranges::find(all, name, &Counter::name)->value;
+}
+
+TEST(TranslatedCode, TakesNoMoreMemoryWhenTheGuestMakesCodeForEver) {
+  auto guest = Guest{};
+  // 0x200000: mov [0x210001], ecx; call 0x210000; add rbx, rax; dec ecx; jnz 0x200000; hlt
+  guest.machine.store_code(code_at, {0x89, 0x0c, 0x25, 0x01, 0x00, 0x21, 0x00, 0xe8, 0xf4, 0xff,
+                                     0x00, 0x00, 0x48, 0x01, 0xc3, 0xff, 0xc9, 0x75, 0xed, 0xf4});
+  guest.machine.store_code(code_at + 0x10000, {0xb8, 0, 0, 0, 0, 0xc3});  // mov eax, ...; ret
+  guest.cpu.state.gpr[x86::rcx] = 40'000;
+
+  auto const exit = guest.run(code_at);
+
+  EXPECT_EQ(exit, RunExit::idle);
+  EXPECT_EQ(guest.cpu.state.gpr[x86::rbx], 40'000ull * 40'001 / 2);
+  EXPECT_GE(guest.translator->counters().invalidations, 39'000u);
+  EXPECT_GE(guest.translator->counters().flushes, 1u);
+  EXPECT_LE(counter(*guest.translator, "translator.code_cache.with_notes"), 2u << 20);
 }
 
 TEST(TranslatedCode, IsNowhereWritableAndExecutable) {

@@ -25,15 +25,13 @@ Generator::Generator(Emitter& out, CodeCache& cache, Trampolines const& trampoli
 }
 
 void Generator::run() {
-  auto const first_site = static_cast<u32>(cache_.sites.size());
-  block().first_site = first_site;
+  block().first_site = static_cast<u32>(cache_.sites.size());
   entries();
   for (auto const& each : region_.all()) item(each);
   if (region_.goes_on) leave_to(block().start + region_.length, false);
   cold_code();
   stale_entries();
-  block().sites = static_cast<u32>(cache_.sites.size()) - first_site;
-  block().code_end = here();
+  block().code_size = from_entry();
 }
 
 // Three ways in: through the jump cache, with the flags saved, and with the flags in RFLAGS. Each can be
@@ -49,14 +47,14 @@ void Generator::entries() {
     out_.alu(Alu::sub, Width::q, scratch, second_scratch);
     out_.store(Width::q, VIREO_CONTEXT(delta), scratch);
   }
-  block().saved_entry = here();
+  block().saved_entry = from_entry();
   if (region_.live_flags != 0) {
     flags_in_register_ = false;
     saved_ = Saved::all;
     restore_flags();
   }
   flags_written();
-  block().entry = here();
+  block().entry = from_entry();
   loans_begin();
   if (region_.comes_back && block().grouped) return prepare_loop();
   groups_before_loop();
@@ -104,7 +102,11 @@ void Generator::native(Item const& item) {
   if (moves) provide_flags();  // reaching it leaves them
   if (item.memory_operand != 0xff) memory = reach(item);
   if (!moves) provide_flags();
-  if (item.may_trap) cache_.sites[site(item, 0, false)].host_offset = here();
+  if (item.may_trap) {
+    auto& where = cache_.sites[site(item, 0, false)];
+    where.traps = true;
+    where.host_offset = here();
+  }
   if (!reencode(out_, insn, map_, memory)) {
     // AH to BH beside a register that needs REX: another base for the moment.
     if (memory.base != scratch || memory.index != Reg::none) out_.lea(Width::q, scratch, memory);
@@ -162,7 +164,7 @@ void Generator::loans_begin() {
     auto place = u8{15};
     while ((used >> place & 1) || !keeps_its_register(place)) --place;
     used = static_cast<u16>(used | 1u << place);
-    block().loans[block().loan_count++] = {guest, place, (written >> guest & 1) != 0};
+    add_loan({guest, place, (written >> guest & 1) != 0});
     map_.host[guest] = static_cast<Reg>(place);
     out_.store(Width::q, home_of(place), static_cast<Reg>(place));
     out_.load(Width::q, static_cast<Reg>(place), home_of(guest));
@@ -170,25 +172,31 @@ void Generator::loans_begin() {
   auto places = u16{};
   if (region_.comes_back && block().grouped) {
     places = static_cast<u16>(1u << region_.turns);
-    block().loans[block().loan_count++] = {nobody, region_.turns, false};
+    add_loan({nobody, region_.turns, false});
     out_.store(Width::q, home_of(region_.turns), static_cast<Reg>(region_.turns));
   }
   for (auto i = 0u; i < region_.group_count; ++i) {
     auto const place = region_.groups[i].place;
     if (place == AccessGroup::no_place || (places >> place & 1)) continue;
     places = static_cast<u16>(places | 1u << place);
-    block().loans[block().loan_count++] = {nobody, place, false};
+    add_loan({nobody, place, false});
     out_.store(Width::q, home_of(place), static_cast<Reg>(place));
   }
+}
+
+void Generator::add_loan(Loan loan) {
+  auto& of = block();
+  of.loans[of.loan_count] = loan;
+  of.loan_count = static_cast<u8>((of.loan_count + 1) & 0xf);
 }
 
 void Generator::loans_end() {
   auto const& of = block();
   for (auto i = 0u; i < of.loan_count; ++i) {
     auto const& loan = of.loans[i];
-    auto const place = static_cast<Reg>(loan.place);
-    if (loan.written) out_.store(Width::q, home_of(loan.guest), place);
-    out_.load(Width::q, place, home_of(loan.place));
+    auto const place = static_cast<Reg>(loan.place());
+    if (loan.written()) out_.store(Width::q, home_of(loan.guest()), place);
+    out_.load(Width::q, place, home_of(loan.place()));
   }
 }
 
@@ -201,18 +209,15 @@ Generator::Cold& Generator::cold(Cold::Kind kind) {
 }
 
 u32 Generator::site(Item const& item, u32 size, bool write) {
-  cache_.sites.push_back({.block = block_,
-                          .host_offset = 0,
-                          .guest_offset = item.offset,
-                          .size = static_cast<u16>(size),
-                          .write = write,
-                          .flags = saved_});
-  return static_cast<u32>(cache_.sites.size() - 1);
+  return cache_.add_site({.guest_offset = item.offset & 0xfffu,
+                          .size = size & 0x1fffu,
+                          .flags_kept = static_cast<u32>(saved_) & 3,
+                          .write = write});
 }
 
 void Generator::stale_entries() {
   auto const stub = [&](u64 saved) {
-    auto const at = here();
+    auto const at = from_entry();
     out_.mov_imm(second_scratch, block_);
     out_.mov_imm(scratch, saved);
     out_.jmp(trampolines_.exit(ExitKind::stale));

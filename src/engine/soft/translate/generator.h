@@ -48,12 +48,14 @@ class Generator {
   void load_address(Item const& item);
   void need_vectors(Item const& item);
   void loans_begin();
+  void add_loan(Loan loan);
   void loans_end();
   Reg host(u8 guest) const { return map_.host[guest]; }
   u64 linear(i64 offset) const { return page_.linear + block().start + static_cast<u64>(offset); }
   Block& block() { return cache_.blocks[block_]; }
   Block const& block() const { return cache_.blocks[block_]; }
   u32 here() const { return base_ + out_.size(); }
+  u16 from_entry() const { return static_cast<u16>(here() - block().indirect_entry); }
   Cold& cold(Cold::Kind kind);
   void cold_code();
   void stale_entries();

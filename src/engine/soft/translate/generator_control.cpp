@@ -19,12 +19,11 @@ bool Generator::in_page(i64 target) const {
 
 u32 Generator::new_exit(i64 target, bool flags_saved) {
   auto const slot = in_page(target) ? 0 : slots_.slot_for(page_, target, flags_saved);
-  cache_.exits.push_back({.block = block_,
-                          .patch = 0,
-                          .target = target,
-                          .slot = slot,
+  cache_.exits.push_back({.target = target,
+                          .block = block_ & 0x3fff'ffff,
                           .grouped = true,
-                          .flags_saved = flags_saved});
+                          .flags_saved = flags_saved,
+                          .slot = slot});
   return static_cast<u32>(cache_.exits.size() - 1);
 }
 
@@ -177,8 +176,8 @@ void Generator::go_indirect(Item const& item, i32 popped) {
 
 u32 Generator::interpreted_site(Item const& item) {
   auto const number = site(item, 0, false);
-  cache_.sites[number].interpreted = static_cast<u32>(cache_.interpreted.size());
-  cache_.interpreted.push_back(item.decoded ? lowering_.lowered(item.insn) : GenericInstruction{});
+  cache_.sites[number].interpreted =
+      cache_.add_interpreted(item.decoded ? lowering_.lowered(item.insn) : GenericInstruction{});
   return number;
 }
 

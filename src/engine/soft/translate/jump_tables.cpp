@@ -15,8 +15,10 @@ void JumpTables::clear(u8 number) {
   auto& use = uses_[number];
   auto const no_jump = Window::Jump{~u64{}, no_jump_};
   if (!use.ready) {
-    use.jumps.resize(Window::jump_entries);
-    use.slots.resize(Window::slot_entries);
+    if (use.jumps == nullptr) {
+      use.jumps = std::make_unique_for_overwrite<u16[]>(Window::jump_entries);
+      use.slots = std::make_unique_for_overwrite<u32[]>(Window::slot_entries);
+    }
     window.jumps.fill(no_jump);
     std::fill_n(window.slots.begin(), slots_used_, no_slot_);
     use.ready = true;

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <array>
-#include <vector>
+#include <memory>
 
 #include "engine/soft/mmu/mmu.h"
 #include "engine/soft/translate/block.h"
@@ -77,10 +77,11 @@ class JumpTables {
   };
   static constexpr u64 farthest{64 * MiB};
   struct Use {
-    std::vector<u16> jumps;  // as many as there are entries; which of them lead somewhere
-    std::vector<u32> slots;
+    // As many as there are entries; which of them lead somewhere. Memory that is taken as it is touched.
+    std::unique_ptr<u16[]> jumps;
+    std::unique_ptr<u32[]> slots;
     u32 jump_count{}, slot_count{};
-    u32 stamp{};  // of PageCode::delta_stamps
+    u32 stamp{};             // of PageCode::delta_stamps
     u16 mode{unknown_mode};  // of all code that the tables lead to
     bool ready{};
     std::array<Distance, 16> distances{};

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <bit>
 
+#include "engine/soft/translate/block.h"
 #include "engine/soft/translate/context.h"
 #include "engine/soft/translate/region.h"
 
@@ -152,7 +153,10 @@ u16 free_registers(Region const& region) {
   for (auto lent = std::popcount(static_cast<u16>(region.registers & without_register)); lent > 0; --lent) {
     free = static_cast<u16>(free & ~(1u << (15 - std::countl_zero(free))));
   }
-  return static_cast<u16>(free & ~region.taken);
+  free = static_cast<u16>(free & ~region.taken);
+  auto const lent_out = std::popcount(static_cast<u16>(region.registers & without_register)) + std::popcount(region.taken);
+  while (std::popcount(free) + lent_out > static_cast<int>(Block::most_loans)) free = static_cast<u16>(free & (free - 1));
+  return free;
 }
 
 void find_groups(Region& region) {

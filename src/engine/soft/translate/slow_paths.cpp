@@ -155,7 +155,7 @@ u64 Translator::system_call(Context* context, SavedRegisters& registers, u32 num
   auto const to = self.go_to(state.lstar, Rights::supervisor);
   if (to == 0) return 0;
   auto const& site = self.cache_->sites[number];
-  auto const& block = self.cache_->blocks[site.block];
+  auto const& block = self.cache_->blocks[self.cache_->block_of_site(number)];
   auto const base = block.page->linear + (block.page->relative ? context->delta : 0);
   auto const before = (state.rflags & ~u64{x86::arithmetic_flags}) | context->saved_flags();
   registers.rcx = base + block.start + site.guest_offset + 2;

@@ -17,8 +17,8 @@ struct Trampolines {
   u8 const* refill{};
   u8 const* refill_group{};  // the same, but r10 becomes 0
   u8 const* set_access{};  // called with r11 = site: STAC, CLAC; r10 becomes 0 when the interpreter must do it
-  u8 const* find_jump{};  // jumped to with r10 = target, as exit(indirect)
-  u8 const* find_slot{};  // jumped to with r11 = Exit, as exit(slot)
+  u8 const* find_jump{};   // jumped to with r10 = target, as exit(indirect)
+  u8 const* find_slot{};   // jumped to with r11 = Exit, as exit(slot)
   u8 const* repeat_string{};  // as set_access, for REP MOVS and REP STOS
   /// Jumped to with r11 = site and the flags saved: SYSCALL, SYSRET, IRET.
   u8 const* system_call{};
@@ -37,7 +37,8 @@ struct SavedRegisters {
 
 /// `refill(context, linear address, site)`: the host's address or 0. It must not touch vector registers.
 using RefillFunction = u64 (*)(Context*, u64, u32);
-/// `find(context, what)`: where to go on, 0 when that must be found outside. It must not touch vector registers.
+/// `find(context, what)`: where to go on, 0 when that must be found outside. It must not touch vector
+/// registers.
 using FindFunction = u64 (*)(Context*, u64);
 /// `change_privilege(context, registers, site)`: where to go on, 0 when the interpreter must take it.
 /// `registers` are those of SavedRegisters. It must not touch vector registers.

@@ -74,17 +74,16 @@ Translator::Translator(Cpu& cpu, std::unique_ptr<CodeCache> cache)
       cache_{std::move(cache)},
       stack_{std::make_unique<Stack>()},
       context_{stack_->context},
-      trampolines_{
-          write_trampolines(*cache_,
-                            {.refill = refill,
-                             .set_access = set_access,
-                             .find_jump = find_jump,
-                             .find_slot = find_slot,
-                             .repeat_string = repeat_string,
-                             .system_call = system_call,
-                             .system_return = system_return,
-                             .interrupt_return = interrupt_return},
-                            host_has_avx())},
+      trampolines_{write_trampolines(*cache_,
+                                     {.refill = refill,
+                                      .set_access = set_access,
+                                      .find_jump = find_jump,
+                                      .find_slot = find_slot,
+                                      .repeat_string = repeat_string,
+                                      .system_call = system_call,
+                                      .system_return = system_return,
+                                      .interrupt_return = interrupt_return},
+                                     host_has_avx())},
       region_{std::make_unique<Region>()},
       tables_{cpu.mmu} {
   context_->guest = cpu_.state.gpr.data();
@@ -186,7 +185,7 @@ void Translator::enter(u32 block) {
   context_->entry_flags = Context::flags_for_sahf(state.rflags);
   auto const with_saved_flags = verifier_ != nullptr && ++entries_ % 2 == 0;
   // SOUND: an address in executable memory, as a number.
-  context_->target = reinterpret_cast<u64>(cache_->executable(with_saved_flags ? of.saved_entry : of.entry));
+  context_->target = reinterpret_cast<u64>(cache_->executable(of.entry_for(with_saved_flags)));
   if (verifier_ == nullptr) [[likely]]
     return;
   entered_ = block;
@@ -259,8 +258,10 @@ u32 Translator::find_block(bool grouped) {
   return page.crosses_at(offset) ? find_crossing(page, linear) : translate(page, offset, grouped);
 }
 
+/// Also when most of it is code that has changed: a guest that makes code for ever shall not fill it.
 bool Translator::nearly_full() const {
-  return cache_->capacity() - cache_->used() < worst_block ||
+  return cache_->footprint() + worst_block > cache_->capacity() ||
+         (cache_->dead() > cache_->capacity() / 8 && cache_->dead() > cache_->used() / 2) ||
          tables_.slots_left() < Region::max_items * 2;
 }
 
@@ -336,8 +337,7 @@ u32 Translator::generate(PageCode& page, u16 offset, bool grouped) {
   counters_.guest_bytes += region_->length;
   auto const& block = cache_->blocks[number];
   if (trace() & trace_blocks) show_block(block, cpu_.state.rip);
-  perf_map_.add(cache_->executable(block.indirect_entry), block.code_end - block.indirect_entry,
-                cpu_.state.rip);
+  perf_map_.add(cache_->executable(block.indirect_entry), block.code_size, cpu_.state.rip);
   if (new_block_seen_) new_block_seen_(block, host_code(block));
   return number;
 }
@@ -372,7 +372,7 @@ void Translator::clear_cache() {
   tables_.forget_all();
   cache_->clear(trampolines_.end);
   recent_ = {};
-  slots_.clear();
+  slots_ = {};
   code_tags_.clear();
   auto const took = std::chrono::steady_clock::now() - began;
   counters_.longest_drop_ns =

@@ -21,7 +21,8 @@ namespace vireo::engine::soft::translate {
 
 struct Counters {
   u64 translations{}, guest_bytes{}, links{}, slot_fills{}, jump_fills{}, interpreted{}, slow_accesses{},
-      traps{}, invalidations{}, flushes{}, polls{}, refills{}, crossings{}, slot_misses{}, stale{}, jumps_found{}, slots_found{}, moved_pages{};
+      traps{}, invalidations{}, flushes{}, polls{}, refills{}, crossings{}, slot_misses{}, stale{},
+      jumps_found{}, slots_found{}, moved_pages{};
   std::array<u64, Windows::count> windows_cleared{};
   u64 longest_drop_ns{};  // of all translations at once
   std::array<u64, exit_kinds> exits{};
@@ -114,7 +115,7 @@ class Translator final : private Slots, private Features, private Lowering, publ
   RunExit leave(ExitKind kind);
   RunExit access(Site const& site);
   void take_flags(bool saved);
-  void settle(u32 site);
+  void settle(u32 site, bool jumped = false);
   void settle_exit(Exit const& exit);
   void link(u32 exit, u32 target);
   void fill_slot(u32 exit, u32 target);
@@ -132,8 +133,7 @@ class Translator final : private Slots, private Features, private Lowering, publ
     return reinterpret_cast<u64>(cache_->executable(cache_->blocks[block].indirect_entry));
   }
   u8 const* entry_of(u32 block, bool flags_saved) const {
-    auto const& of = cache_->blocks[block];
-    return cache_->executable(flags_saved ? of.saved_entry : of.entry);
+    return cache_->executable(cache_->blocks[block].entry_for(flags_saved));
   }
   static u64 page_delta(PageCode const& page, u64 linear) { return (linear & ~u64{0xfff}) - page.linear; }
   void keep_delta(PageCode& page, u64 delta);
@@ -142,14 +142,14 @@ class Translator final : private Slots, private Features, private Lowering, publ
   std::unique_ptr<CodeCache> cache_;
   std::unique_ptr<Stack> stack_;
   Context* context_{};
-  Interpreter interpreter_;
+  Interpreter interpreter_{BlockCache::Size::small};
   Trampolines trampolines_;
   std::unique_ptr<Region> region_;
   Counters counters_;
   u32 next_{CodeCache::no_block};  // where to go on, when that is known
   bool arrived_{};                 // by SYSCALL or SYSRET: the next time without leaving
   u64 generation_{};               // of the cache: changes when everything is forgotten
-  u16 mode_{};  // key of the code that runs
+  u16 mode_{};                     // key of the code that runs
   u8 window_number_{};
   std::unordered_map<u64, u32> slots_;
   std::map<std::tuple<u64, u32, u16>, u64> code_tags_;  // by CS base, limit and mode

@@ -39,7 +39,7 @@ void Translator::arrive(ExitKind kind) {
     case ExitKind::access:
     case ExitKind::interpret: return settle(number);
     case ExitKind::indirect:
-      if (cpu_.code64() && !is_canonical(context_->address)) return settle(context_->jumped_from);
+      if (cpu_.code64() && !is_canonical(context_->address)) return settle(context_->jumped_from, true);
       take_flags(true);
       cpu_.state.rip =
           cpu_.code64() ? context_->address : static_cast<u32>(context_->address - context_->code_tag);
@@ -124,19 +124,19 @@ void Translator::take_flags(bool saved) {
   rflags = (rflags & ~u64{x86::arithmetic_flags}) | (flags & x86::arithmetic_flags);
 }
 
-void Translator::settle(u32 number) {
+void Translator::settle(u32 number, bool jumped) {
   auto const& site = cache_->sites[number];
-  auto const& block = cache_->blocks[site.block];
+  auto const& block = cache_->blocks[cache_->block_of_site(number)];
   auto& state = cpu_.state;
-  take_flags(site.flags == Saved::all);
-  if (site.flags == Saved::carry) {
+  take_flags(site.flags() == Saved::all);
+  if (site.flags() == Saved::carry) {
     state.rflags = (state.rflags & ~u64{x86::flag_cf}) | (context_->saved_carry() ? 1 : 0);
   }
-  state.gpr[x86::rsp] -= static_cast<u64>(i64{site.popped});
+  if (jumped) state.gpr[x86::rsp] -= static_cast<u64>(i64{site.popped});
   for (auto i = 0u; i < block.loan_count && !site.loans_ended; ++i) {
     auto const& loan = block.loans[i];
-    if (loan.guest != nobody) state.gpr[loan.guest] = state.gpr[loan.place];
-    state.gpr[loan.place] = context_->gpr[loan.place];
+    if (loan.has_guest()) state.gpr[loan.guest()] = state.gpr[loan.place()];
+    state.gpr[loan.place()] = context_->gpr[loan.place()];
   }
   state.rip = rip_at(*block.page, block.start + site.guest_offset);
 }
@@ -235,24 +235,27 @@ void Translator::kill(u32 number) {
     auto out = Emitter{cache_->writable(from), cache_->executable(from), 64};
     out.jmp(target);
   };
-  jump_to(block.indirect_entry, trampolines_.exit(ExitKind::indirect));
-  if (block.saved_entry != block.entry) jump_to(block.saved_entry, cache_->executable(block.stale_saved_entry));
-  jump_to(block.entry, cache_->executable(block.stale_entry));
+  auto const start = block.indirect_entry;
+  jump_to(start, trampolines_.exit(ExitKind::indirect));
+  if (block.saved_entry != block.entry)
+    jump_to(start + block.saved_entry, cache_->executable(start + block.stale_saved_entry));
+  jump_to(start + block.entry, cache_->executable(start + block.stale_entry));
 }
 
 void Translator::forward_stale(u32 number, u32 target) {
   auto const& old = cache_->blocks[number];
   auto const& fresh = cache_->blocks[target];
   if (fresh.page != old.page) return;
-  auto const forward = [&](u32 from, u32 to) {
+  auto const forward = [&](bool flags_saved) {
+    auto const from = old.entry_for(flags_saved);
     auto out = Emitter{cache_->writable(from), cache_->executable(from), 64};
-    out.jmp(cache_->executable(to));
+    out.jmp(cache_->executable(fresh.entry_for(flags_saved)));
   };
   if (old.saved_entry != old.entry) {
-    forward(old.saved_entry, fresh.saved_entry);
-    forward(old.entry, fresh.entry);
+    forward(true);
+    forward(false);
   } else if (fresh.saved_entry == fresh.entry) {
-    forward(old.entry, fresh.entry);
+    forward(false);
   }
 }
 
@@ -263,10 +266,11 @@ void Translator::trap() {
   // SOUND: where the host's exception was, in translated code.
   auto const offset = cache_->offset_of(reinterpret_cast<u8 const*>(context_->address));
   auto const number = cache_->block_at(offset);
-  auto const& block = cache_->blocks.at(number);
-  for (auto i = block.first_site; i < block.first_site + block.sites; ++i) {
-    if (cache_->sites[i].host_offset == offset) return settle(i);
+  for (auto i = cache_->blocks.at(number).first_site; i < cache_->sites_end(number); ++i) {
+    auto const& site = cache_->sites[i];
+    if (site.traps && site.host_offset == offset) return settle(i);
   }
+  auto const& block = cache_->blocks[number];
   VIREO_LOG_GUEST(observe::Level::error, "engine",
                   "unexpected exception in translated code, {} bytes behind the beginning of block {}, near {:#x}: {:02x}",
                   offset - block.indirect_entry, number, rip_at(*block.page, block.start),
@@ -287,10 +291,9 @@ void Translator::repair_x87_pointers() {
   if (number == CodeCache::no_block) return;
   auto const& block = cache_->blocks[number];
   auto guest = block.start;
-  for (auto i = block.first_site; i < block.first_site + block.sites; ++i) {
+  for (auto i = block.first_site; i < cache_->sites_end(number); ++i) {
     auto const& site = cache_->sites[i];
-    if (site.host_offset != 0 && site.host_offset <= offset)
-      guest = static_cast<u16>(block.start + site.guest_offset);
+    if (site.traps && site.host_offset <= offset) guest = static_cast<u16>(block.start + site.guest_offset);
   }
   extended.fip = rip_at(*block.page, guest);
 }

@@ -12,7 +12,7 @@
 namespace vireo::engine::soft::translate {
 
 std::span<u8> Translator::host_code(Block const& block) {
-  return {cache_->writable(block.indirect_entry), block.code_end - block.indirect_entry};
+  return {cache_->writable(block.indirect_entry), block.code_size};
 }
 
 bool Translator::verified(ExitKind kind) {
@@ -31,8 +31,8 @@ bool Translator::verified(ExitKind kind) {
 void Translator::show_block(Block const& block, u64 linear) {
   std::fputs(fmt::format("[{}] block {} at {:#x}{}: {} bytes, host {} bytes at {}\n{}", cpu_.id().value,
                          cache_->blocks.size() - 1, linear, block.grouped ? "" : " without groups",
-                         block.length, block.code_end - block.indirect_entry,
-                         fmt::ptr(cache_->executable(block.indirect_entry)), guest_text(block, linear, mode()))
+                         block.length, block.code_size, fmt::ptr(cache_->executable(block.indirect_entry)),
+                         guest_text(block, linear, mode()))
                  .c_str(),
              stderr);
 }
@@ -66,6 +66,8 @@ void Translator::append_counters(std::vector<Counter>& to) const {
   add("code_cache.used", cache_->used());
   add("code_cache.size", cache_->capacity());
   add("code_cache.drops", c.flushes);
+  add("code_cache.with_notes", cache_->footprint());
+  add("code_cache.dead", cache_->dead());
   add("code_cache.longest_drop_ns", c.longest_drop_ns);
   add("links", c.links);
   add("slot_fills", c.slot_fills);

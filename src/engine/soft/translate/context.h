@@ -53,7 +53,7 @@ struct alignas(256) Context {
   u64 target{};       // where to begin
   u64 host_stack{};
   u64 fs_base{}, gs_base{};
-  std::array<u64, 8> distances{};  // from guest to host addresses, of groups that have no register
+  std::array<u64, 12> distances{};  // from guest to host addresses, of groups that have no register
   u64 tsc_offset{};       // what the guest's TSC is beyond the host's
   u32 interrupt_waits{};  // an interrupt could be delivered were IF set
   Translator* translator{};

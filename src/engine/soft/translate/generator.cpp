@@ -97,11 +97,13 @@ void Generator::native(Item const& item) {
     if (item.flags_needed != 0) restore_flags();
     if (item.writes_flags) flags_written();
   };
-  auto const moves = item.group != Item::no_group && region_.groups[item.group].moves;
+  // Reaching what was checked before leaves the flags, and what provides them spoils r11.
+  auto const checked = item.group != Item::no_group &&
+                       (!item.first_of_group || region_.groups[item.group].moves || region_.groups[item.group].before_loop);
   auto memory = Mem{.base = scratch};
-  if (moves) provide_flags();  // reaching it leaves them
+  if (checked) provide_flags();
   if (item.memory_operand != 0xff) memory = reach(item);
-  if (!moves) provide_flags();
+  if (!checked) provide_flags();
   if (item.may_trap) {
     auto& where = cache_.sites[site(item, 0, false)];
     where.traps = true;
@@ -109,7 +111,7 @@ void Generator::native(Item const& item) {
   }
   if (!reencode(out_, insn, map_, memory)) {
     // AH to BH beside a register that needs REX: another base for the moment.
-    if (memory.base != scratch || memory.index != Reg::none) out_.lea(Width::q, scratch, memory);
+    if (memory.base != scratch || memory.index != Reg::none || memory.disp != 0) out_.lea(Width::q, scratch, memory);
     out_.xchg(Width::q, scratch, Reg::rsi);
     memory = {.base = Reg::rsi};
     auto const written = reencode(out_, insn, map_, memory);

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstddef>
+
 #include "engine/soft/translate/code_cache.h"
 #include "engine/soft/translate/reencode.h"
 #include "engine/soft/translate/region.h"
@@ -76,6 +78,9 @@ class Generator {
   void check_tag(bool write, u32 bytes, Label& miss);
   /// r10 = linear address of the group's first byte -> r10 = the host's.
   void check_range(AccessGroup const& group, Item const& item, bool first_writes);
+  Reg distance(u32 group);
+  void keep_distance(u32 group, Mem const& guest);
+  static Mem distance_home(std::size_t group) { return in_context(offsetof(Context, distances) + group * 8); }
   void groups_before_loop();
 
   // ---- generator_loop_groups.cpp ----

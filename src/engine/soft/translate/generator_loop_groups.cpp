@@ -10,7 +10,6 @@ namespace vireo::engine::soft::translate {
 namespace {
 constexpr i32 most_turns{1023};  // until somebody looks whether the vCPU is wanted
 constexpr i32 offset_in_page{4095};
-Mem distance_of(std::size_t group) { return in_context(offsetof(Context, distances) + group * 8); }
 }  // namespace
 
 Mem Generator::guest_place(AccessGroup const& group, i32 displacement) const {
@@ -55,26 +54,17 @@ void Generator::prepare_group(u32 number) {
     out_.alu(Alu::cmp, Width::d, second_scratch, turns);
     out_.cmov(Cond::b, Width::d, turns, second_scratch);
   }
-  out_.lea(Width::q, second_scratch, guest_place(group, 0));
-  out_.alu(Alu::sub, Width::q, scratch, second_scratch);
-  if (group.place == AccessGroup::no_place)
-    out_.store(Width::q, distance_of(number), scratch);
-  else
-    out_.mov(Width::q, static_cast<Reg>(group.place), scratch);
+  keep_distance(number, guest_place(group, 0));
 }
 
 // Leaves the flags.
 Mem Generator::reach_moving(Item const& item, i32 displacement) {
   auto const& group = region_.groups[item.group];
-  auto distance = static_cast<Reg>(group.place);
-  if (group.place == AccessGroup::no_place) {
-    distance = second_scratch;
-    out_.load(Width::q, second_scratch, distance_of(item.group));
-  }
+  auto const by = distance(item.group);
   if (group.index == x86::no_register)
-    return {.base = host(group.base), .index = distance, .scale = 1, .disp = displacement - group.low};
+    return {.base = host(group.base), .index = by, .scale = 1, .disp = displacement - group.low};
   out_.lea(Width::q, scratch, guest_place(group, displacement - group.low));
-  return {.base = scratch, .index = distance};
+  return {.base = scratch, .index = by};
 }
 
 }  // namespace vireo::engine::soft::translate

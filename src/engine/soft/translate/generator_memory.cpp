@@ -159,11 +159,33 @@ Mem Generator::reach_in_group(Item const& item, i32 displacement) {
                                          : item.kind == Kind::push || item.kind == Kind::call ||
                                                item.kind == Kind::system || item.kind == Kind::indirect_call;
     check_group(group, item, writes);
+    return {.base = scratch, .disp = displacement - group.low};
   }
-  return {.base = host(group.base),
-          .index = static_cast<Reg>(group.place),
-          .scale = 1,
-          .disp = displacement - group.low};
+  return {.base = host(group.base), .index = distance(item.group), .scale = 1, .disp = displacement - group.low};
+}
+
+// The register that holds a group's distance. Leaves the flags.
+Reg Generator::distance(u32 number) {
+  auto const& group = region_.groups[number];
+  if (group.place != AccessGroup::no_place) return static_cast<Reg>(group.place);
+  out_.load(Width::q, second_scratch, distance_home(number));
+  return second_scratch;
+}
+
+// r10 = the host's address of the group's first byte, r11 = the guest's.
+void Generator::keep_distance(u32 number, Mem const& guest) {
+  auto const& group = region_.groups[number];
+  if (group.place != AccessGroup::no_place) {
+    auto const place = static_cast<Reg>(group.place);
+    out_.mov(Width::q, place, scratch);
+    if (guest.index == Reg::none && guest.disp == 0) return out_.alu(Alu::sub, Width::q, place, guest.base);
+    out_.lea(Width::q, second_scratch, guest);
+    return out_.alu(Alu::sub, Width::q, place, second_scratch);
+  }
+  out_.lea(Width::q, second_scratch, guest);
+  out_.neg(Width::q, second_scratch);
+  out_.alu(Alu::add, Width::q, second_scratch, scratch);
+  out_.store(Width::q, distance_home(number), second_scratch);
 }
 
 void Generator::check_group(AccessGroup const& group, Item const& item, bool first_writes) {
@@ -171,8 +193,7 @@ void Generator::check_group(AccessGroup const& group, Item const& item, bool fir
   auto const base = host(group.base);
   out_.lea(Width::q, scratch, {.base = base, .disp = group.low});
   check_range(group, item, first_writes);
-  out_.mov(Width::q, static_cast<Reg>(group.place), scratch);
-  out_.alu(Alu::sub, Width::q, static_cast<Reg>(group.place), base);
+  keep_distance(static_cast<u32>(&group - region_.groups.data()), {.base = base});
 }
 
 void Generator::check_range(AccessGroup const& group, Item const& item, bool first_writes) {
@@ -236,14 +257,22 @@ void Generator::leave(Item const& item) {
   out_.mov(Width::q, Reg::rbp, scratch);
 }
 
-// r11 becomes the address.
 void Generator::push_return_address(Item const& item) {
   if (page_.relative) lose_flags(item.flags_needed);
   auto const back = linear(item.offset + item.insn.length);
   auto const below = Mem{.base = guest_stack_pointer, .disp = -8};
   auto const top = reach_at(item, below, 8, true);
-  put_linear(second_scratch, back);
-  out_.store(Width::q, top, second_scratch);
+  if (!page_.relative && back == static_cast<u64>(static_cast<i64>(static_cast<i32>(back)))) {
+    out_.store_imm(Width::q, top, static_cast<i32>(back));
+  } else {
+    auto to = top;
+    if (top.index == second_scratch) {
+      out_.lea(Width::q, scratch, top);
+      to = {.base = scratch};
+    }
+    put_linear(second_scratch, back);
+    out_.store(Width::q, to, second_scratch);
+  }
   out_.lea(Width::q, guest_stack_pointer, below);
 }
 

@@ -75,7 +75,8 @@ struct Item {
 /// Accesses through one base register that lie close together: the first checks for all of them.
 struct AccessGroup {
   u8 base{};   // guest register
-  u8 place{};  // host register that holds the distance from guest to host addresses: the region does not use it
+  u8 place{};  // host register that holds the distance from guest to host addresses: the region does not use it;
+               // no_place: it lies in the context
   i32 low{};   // of all accesses, relative to the base register where the first one is
   u32 bytes{};
   bool write{};
@@ -84,7 +85,7 @@ struct AccessGroup {
   bool moves{};
   u8 index{x86::no_register}, scale{1};
   i32 stride{};  // bytes; may be 0
-  static constexpr u8 no_place{0xff};  // then the distance lies in the context
+  static constexpr u8 no_place{0xff};
 };
 
 /// Straight-line guest code with side exits, decoded and looked over. Ends before anything that fits no more.
@@ -102,7 +103,7 @@ struct Region {
   bool goes_on{};       // control falls out of its end
   bool crosses_page{};  // the next instruction does
   u32 live_flags{};     // at the start
-  static constexpr u32 max_groups{8};
+  static constexpr u32 max_groups{12};
   std::array<AccessGroup, max_groups> groups;
   u32 group_count{};
 

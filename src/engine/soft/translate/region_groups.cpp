@@ -13,7 +13,7 @@ using x86::Operation;
 using x86::SegmentRegister;
 
 constexpr i32 widest{512};  // bytes of a group: seldom across the end of a page
-constexpr u32 max_places{4};
+constexpr u32 most_candidates{8};
 
 /// An access at base + displacement.
 struct Access {
@@ -33,9 +33,6 @@ Access access_of(Item const& item) {
       if (insn.operands[0].kind == OperandKind::memory) return {};
       return {x86::rsp, -8, 8, true};
     case Kind::call: return {x86::rsp, -8, 8, true};
-    case Kind::system:
-      if (insn.operation == Operation::pushf) return {x86::rsp, -8, 8, true};
-      return {};
     case Kind::pop:
       if (insn.operands[0].kind == OperandKind::memory) return {};
       return {x86::rsp, 0, 8, false};
@@ -161,7 +158,7 @@ u16 free_registers(Region const& region) {
 
 void find_groups(Region& region) {
   auto free = free_registers(region);
-  auto candidates = std::array<Candidate, max_places>{};
+  auto candidates = std::array<Candidate, most_candidates>{};
   auto count = 0u;
   for (auto base = u8{}; base < 16; ++base) {
     if (!(region.registers >> base & 1)) continue;
@@ -176,11 +173,11 @@ void find_groups(Region& region) {
     auto const least = std::ranges::min_element(candidates, {}, &Candidate::accesses);
     if (least->accesses < candidate.accesses) *least = candidate;
   }
-  auto order = std::array<u8, max_places>{0, 1, 2, 3};
+  auto order = std::array<u8, most_candidates>{0, 1, 2, 3, 4, 5, 6, 7};
   std::ranges::sort(order, std::ranges::greater{}, [&](u8 i) { return candidates[i].accesses; });
-  for (auto i = 0u; i < count && free != 0; ++i) {
+  for (auto i = 0u; i < count; ++i) {
     auto const& candidate = candidates[order[i]];
-    auto const place = static_cast<u8>(15 - std::countl_zero(free));
+    auto const place = free != 0 ? static_cast<u8>(15 - std::countl_zero(free)) : AccessGroup::no_place;
     auto used = false;
     auto const in_loop = region.loops && !region.comes_back && !candidate.changes && candidate.groups == 1;
     auto numbers = std::array<u8, 16>{};
@@ -207,7 +204,7 @@ void find_groups(Region& region) {
       member.first_of_group =
           std::ranges::none_of(before, [&](auto const& other) { return other.group == group; });
     }
-    if (used) free = static_cast<u16>(free & ~(1u << place));
+    if (used && free != 0) free = static_cast<u16>(free & ~(1u << place));
   }
 }
 

@@ -191,7 +191,10 @@ void Generator::keep_distance(u32 number, Mem const& guest) {
 void Generator::check_group(AccessGroup const& group, Item const& item, bool first_writes) {
   lose_flags(item.flags_needed);
   auto const base = host(group.base);
-  out_.lea(Width::q, scratch, {.base = base, .disp = group.low});
+  if (group.low == 0)
+    out_.mov(Width::q, scratch, base);
+  else
+    out_.lea(Width::q, scratch, {.base = base, .disp = group.low});
   check_range(group, item, first_writes);
   keep_distance(static_cast<u32>(&group - region_.groups.data()), {.base = base});
 }

@@ -9,11 +9,11 @@
 #include <filesystem>
 #include <map>
 
+#include "cli/image_tool.h"
+#include "cli/json_text.h"
 #include "cli/options.h"
 #include "host/clock.h"
 #include "host/terminal.h"
-#include "image/create_qcow2.h"
-#include "image/formats.h"
 #include "machine/debian_build.h"
 #include "machine/image_store.h"
 #include "vocab/units.h"
@@ -21,28 +21,8 @@
 namespace vireo::cli {
 namespace {
 
-using Arguments = std::span<char const* const>;
 using machine::ImageStore;
 using machine::StoredImage;
-
-auto into(std::string& field) {
-  return [&field](std::string_view value) -> Result<> {
-    field = value;
-    return {};
-  };
-}
-auto into(std::vector<std::string>& field) {
-  return [&field](std::string_view value) -> Result<> {
-    field.emplace_back(value);
-    return {};
-  };
-}
-auto into_size(u64& field) {
-  return [&field](std::string_view value) -> Result<> {
-    field = TRY(parse_size(value));
-    return {};
-  };
-}
 
 u64 bytes_on_disk(std::string const& path) {
   struct stat status{};
@@ -115,18 +95,6 @@ Result<> build(Arguments arguments) {
   return {};
 }
 
-std::string json(std::string_view text) {
-  auto result = std::string{"\""};
-  for (auto const letter : text) {
-    if (letter == '"' || letter == '\\') result += '\\';
-    if (static_cast<unsigned char>(letter) < 0x20)
-      result += fmt::format("\\u{:04x}", letter);
-    else
-      result += letter;
-  }
-  return result + "\"";
-}
-
 Result<> list(Arguments arguments) {
   auto format = std::string{"table"};
   auto command = Command{.usage = "vireo image list [--format table|json|name]",
@@ -152,7 +120,8 @@ Result<> list(Arguments arguments) {
       fmt::print("{:<20} {:<18} {:>9} {:>9}\n", each.name, each.release, short_size(size), short_size(used));
     if (format == "json") {
       fmt::print("{}\n  {{\"name\": {}, \"release\": {}, \"disk\": {}, \"size\": {}, \"allocated\": {}}}",
-                 separator, json(each.name), json(each.release), json(each.disk), size, used);
+                 separator, JsonText::quoted(each.name), JsonText::quoted(each.release),
+                 JsonText::quoted(each.disk), size, used);
     }
     separator = ",";
   }
@@ -195,40 +164,6 @@ Result<> path(Arguments arguments) {
   return {};
 }
 
-Result<> create(Arguments arguments) {
-  auto words = std::vector<std::string>{};
-  auto backing = std::string{};
-  auto backing_format = std::string{};
-  auto command = Command{.usage = "vireo image create FILE [SIZE] [-b BACKING -F FORMAT]",
-                         .summary = "Makes an empty qcow2 disk, or one over a backing file.",
-                         .options = {},
-                         .positional = into(words)};
-  command.options = {{"-b", "FILE", "read from this file what was not written", into(backing)},
-                     {"-F", "raw|qcow2", "the backing file's format", into(backing_format)}};
-  if (TRY(parse(command, arguments)) == Parsed::help_shown) return {};
-  if (words.empty() || words.size() > 2) return fail(Errc::invalid, command.usage.data());
-  auto const size = words.size() == 2 ? TRY(parse_size(words[1])) : 0;
-  if (size == 0 && backing.empty())
-    return fail(Errc::invalid, "a size is needed, as in 4GiB, or a backing file");
-  return image::create_qcow2(words[0], size, {backing, backing_format});
-}
-
-Result<> info(Arguments arguments) {
-  auto file = std::string{};
-  auto command = Command{.usage = "vireo image info FILE",
-                         .summary = "Tells a disk file's format and sizes.",
-                         .options = {},
-                         .positional = into(file)};
-  if (TRY(parse(command, arguments)) == Parsed::help_shown) return {};
-  if (file.empty()) return fail(Errc::invalid, command.usage.data());
-  auto const disk = TRY(image::open_image(file, {.read_only = true}));
-  auto const geometry = disk->geometry();
-  auto const format = TRY(image::probe_format(file));
-  fmt::print("file: {}\nformat: {}\nsize: {} ({} bytes)\non disk: {}\ncluster: {}\n", file, format,
-             format_size(geometry.bytes), geometry.bytes, format_size(bytes_on_disk(file)), geometry.cluster);
-  return {};
-}
-
 struct Verb {
   std::string_view name;
   std::string_view help;
@@ -239,13 +174,13 @@ constexpr auto verbs = std::array{
     Verb{"list", "list the images of the store", list},
     Verb{"path", "print where an image's files lie", path},
     Verb{"rm", "remove images", remove},
-    Verb{"create", "make a qcow2 disk", create},
-    Verb{"info", "describe a disk file", info},
 };
 
 void print_help() {
   fmt::print("usage: vireo image VERB [ARGUMENT]...\n\n");
+  fmt::print("images of the store:\n");
   for (auto const& verb : verbs) fmt::print("  {:<10} {}\n", verb.name, verb.help);
+  fmt::print("\ndisk files, in any format:\n{}", image_verb_help());
 }
 
 }  // namespace
@@ -256,9 +191,12 @@ int image_command(Arguments arguments) {
     print_help();
     return arguments.empty() ? exit_bad_configuration : 0;
   }
+  if (auto const verb = find_image_verb(name)) {
+    return verb({.style = Style::vireo, .name = fmt::format("vireo: image {}", name)}, arguments.subspan(1));
+  }
   auto const found = std::ranges::find(verbs, name, &Verb::name);
   if (found == verbs.end()) {
-    auto names = std::vector<std::string_view>{};
+    auto names = image_verb_names();
     for (auto const& verb : verbs) names.push_back(verb.name);
     auto const near = nearest(name, names);
     return report(Error{Errc::invalid,

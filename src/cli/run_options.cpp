@@ -52,13 +52,16 @@ Result<DiskConfig> parse_disk(std::string_view text) {
       disk.readonly = true;
     else if (part == "temporary")
       disk.temporary = true;
+    else if (part == "follow-backing")
+      disk.follow_backing = true;
     else if (part.starts_with("format="))
       disk.format = part.substr(7);
     else if (part.starts_with("cache="))
       disk.cache = part.substr(6);
     else
-      return fail(Errc::invalid,
-                  fmt::format("'{}' is not one of format=F, readonly, temporary, cache=M", part));
+      return fail(
+          Errc::invalid,
+          fmt::format("'{}' is not one of format=F, readonly, temporary, follow-backing, cache=M", part));
   }
   return disk;
 }
@@ -123,7 +126,8 @@ Result<RunRequest> parse_run(std::span<char const* const> arguments) {
       {"--kernel", "FILE", "boot this Linux kernel (bzImage, or vmlinux with PVH)", set_text(config.kernel)},
       {"--initrd", "FILE", "initial RAM disk", set_text(config.initrd)},
       {"--append", "TEXT", "kernel command line", set_text(config.append)},
-      {"--disk", "PATH[,format=F][,readonly][,temporary][,cache=M]", "add a disk (format found by looking)",
+      {"--disk", "PATH[,format=F][,readonly][,temporary][,follow-backing][,cache=M]",
+       "add a disk (format found by looking)",
        [&](std::string_view value) -> Result<> {
          if (!disks_given) config.disks.clear();
          disks_given = true;

@@ -19,7 +19,7 @@ struct RunRequest {
 /// Reads the command line of `vireo run`. --spec is read first, the other flags change what it says.
 Result<RunRequest> parse_run(std::span<char const* const> arguments);
 
-/// PATH[,format=F][,readonly][,temporary][,cache=M]; a comma in the path is written twice.
+/// PATH[,format=F][,readonly][,temporary][,follow-backing][,cache=M]; a comma in the path is written twice.
 Result<machine::DiskConfig> parse_disk(std::string_view text);
 /// user[,forward=HOST:GUEST]...[,mac=M]
 Result<machine::NetConfig> parse_net(std::string_view text);

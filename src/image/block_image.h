@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -28,6 +29,12 @@ class BlockImage {
     Presence presence{};
   };
 
+  /// What lies in one piece of the file.
+  struct Place {
+    Extent extent{};
+    std::optional<u64> offset{};  // in the file, if it lies there as it is
+  };
+
   virtual ~BlockImage() = default;
   virtual Geometry geometry() const = 0;
   virtual Result<> read(u64 at, Bytes into) = 0;
@@ -37,6 +44,9 @@ class BlockImage {
   /// On return data and metadata of all finished writes are on stable storage.
   virtual Result<> flush() = 0;
   virtual Result<Extent> extent_at(u64 at) = 0;
+  virtual Result<Place> place_at(u64 at) { return Place{.extent = TRY(extent_at(at))}; }
+  /// Whole clusters; formats that pack write them packed.
+  virtual Result<> write_compressed(u64 at, ConstBytes from) { return write(at, from); }
 };
 
 }  // namespace vireo::image

@@ -13,6 +13,17 @@ struct Backing {
   std::string_view format;  // "raw", "qcow2"
 };
 
+struct Qcow2Options {
+  Backing backing{};
+  u32 cluster_bits{16};
+  u32 version{3};         // 2: compat 0.10
+  u32 refcount_order{4};  // counts of 2^this bits; version 2 has 16 of them
+  bool lazy_refcounts{};
+  bool zstd{};           // how clusters will be compressed
+  bool trust_backing{};  // the backing file need not be there; `size` must then be given
+};
+Result<> create_qcow2_with(Qcow2Options const& options, std::string const& path, u64 size);
+
 /// Makes an empty qcow2 (version 3) image of `size` bytes; 0 takes the backing file's size. A file of that name
 /// must not exist (Errc::busy). cluster_bits: 9 to 21, 16 is the field's default.
 Result<> create_qcow2(std::string const& path, u64 size, Backing const& backing = {}, u32 cluster_bits = 16);

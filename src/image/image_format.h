@@ -6,6 +6,9 @@
 
 #include "image/block_image.h"
 #include "image/open_image.h"
+#include "image/operations/check.h"
+#include "image/operations/create.h"
+#include "image/operations/describe.h"
 #include "image/storage.h"
 
 namespace vireo::image {
@@ -23,6 +26,15 @@ struct ImageFormat {
   /// Looks at up to 4 KiB from the start of a file.
   bool (*probe)(ConstBytes head);
   Result<std::unique_ptr<BlockImage>> (*open)(Storage storage, OpenContext context);
+  /// The rest works on an image that nobody has opened.
+  Result<> (*create)(CreateRequest const& request);
+  Result<Description> (*describe)(Storage const& storage);
+  /// The file that an image with something behind it leads to; only when references may be followed.
+  Result<std::string> (*find_parent)(Storage const& storage);
+  Result<CheckReport> (*check)(Storage const& storage, Repair repair);
+  /// Makes the disk longer or shorter; what it had behind a shorter end is zeroes already. Null: the image is
+  /// made anew instead.
+  Result<> (*resize)(Storage const& storage, u64 bytes);
 };
 
 /// For formats with backing files: opens what lies behind. Refuses cycles and chains of more than 64 files.

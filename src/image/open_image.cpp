@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "image/formats.h"
+#include "image/operations/snapshot.h"
 
 namespace vireo::image {
 namespace {
@@ -33,7 +34,12 @@ Result<ImageFormat const*> named(std::string_view name) {
 }  // namespace
 
 Result<std::unique_ptr<BlockImage>> open_image(std::string const& path, OpenOptions const& options) {
-  return open_image_in(path, OpenContext{.options = options});
+  auto context = OpenContext{.options = options};
+  context.options.read_only |= options.layer_only || !options.snapshot.empty();
+  if (options.snapshot.empty()) return open_image_in(path, std::move(context));
+  auto const format = options.format.empty() ? TRY(probe_format(path)) : std::string{options.format};
+  context.options.format = "qcow2";
+  return open_image_in(format == "qcow2" ? path : snapshot_sidecar(path), std::move(context));
 }
 
 Result<std::string> probe_format(std::string const& path) {

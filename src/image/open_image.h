@@ -13,9 +13,12 @@ struct OpenOptions {
   std::string_view format;  // "raw", "qcow2"; empty: by content
   bool read_only{};
   CacheMode cache{CacheMode::writeback};
-  /// Also opens the parents that a VDI, VHD, VHDX or VMDK image names; else Errc::denied. An image's content
-  /// must not choose which files of the host are read.
+  /// Also opens the backing files and parents that an image names; else Errc::denied. An image's content must
+  /// not choose which files of the host are read.
   bool follow_references{};
+  /// Opens this layer alone and for reading: what it does not hold is absent, and reads as zeroes.
+  bool layer_only{};
+  std::string_view snapshot{};  // a name or an id: opens what the disk was then, for reading
 };
 
 /// Opens a disk image with everything behind it. A writer has the file alone; readers share it, and so do the

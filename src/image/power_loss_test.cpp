@@ -3,7 +3,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
+#include <future>
 
 #include "image/create_qcow2.h"
 #include "image/create_vdi.h"
@@ -49,6 +51,9 @@ class Recorder {
   std::vector<Event> events{};
   static inline bool waits_for_disk{true};
   static inline i64 writes_to_full_disk{-1000};  // at 3, 2 and 1 left a write fails
+  /// While it is set, the next sync lasts until it is cleared.
+  static inline std::atomic<bool> next_sync_lasts{};
+  static inline std::atomic<bool> sync_is_lasting{};
 
  private:
   static inline Recorder* active{};
@@ -95,6 +100,8 @@ extern "C" int ftruncate(int fd, off_t length) noexcept {
   return outcome;
 }
 extern "C" int fdatasync(int fd) {
+  if (Recorder::next_sync_lasts && !Recorder::sync_is_lasting.exchange(true))
+    Recorder::next_sync_lasts.wait(true);
   Recorder::add(fd, {.kind = Event::Kind::sync});
   return Recorder::waits_for_disk ? static_cast<int>(::syscall(SYS_fdatasync, fd)) : 0;
 }
@@ -329,6 +336,23 @@ TEST_P(Trouble, PowerLossLeavesEachSectorOldOrNewAndWhatWasFlushed) {
   }
   EXPECT_GT(states, 500);
   RecordProperty("states", states);
+}
+
+TEST_P(Trouble, FlushWaitsForTablesThatAnotherThreadIsWriting) {
+  auto const folder = TestFolder{};
+  ASSERT_TRUE(GetParam().create(folder, folder / "disk"));
+  auto const image = opened(folder / "disk", GetParam().options);
+  ASSERT_TRUE(image->write(0, sectors_of_age(0, 1, 2)));
+  Recorder::sync_is_lasting = false;
+  Recorder::next_sync_lasts = true;
+  auto first = std::async(std::launch::async, [&] { return image->flush(); });
+  while (!Recorder::sync_is_lasting) std::this_thread::yield();
+  auto second = std::async(std::launch::async, [&] { return image->flush(); });
+  EXPECT_EQ(second.wait_for(std::chrono::milliseconds{200}), std::future_status::timeout);
+  Recorder::next_sync_lasts = false;
+  Recorder::next_sync_lasts.notify_all();
+  EXPECT_TRUE(first.get());
+  EXPECT_TRUE(second.get());
 }
 
 TEST_P(Trouble, FullDiskLeavesEachSectorOldOrNew) {

@@ -21,6 +21,7 @@ struct DiskConfig {
   bool readonly{};
   std::string cache{"writeback"};  // writeback, none, writethrough, directsync, unsafe
   bool temporary{};                // writes go to an overlay that is gone when the machine ends
+  bool follow_backing{};           // opens the backing files that the image names
 
   static void fields(auto&& s, auto&& f) {
     f("path", s.path);
@@ -28,6 +29,7 @@ struct DiskConfig {
     f("readonly", s.readonly);
     f("cache", s.cache);
     f("temporary", s.temporary);
+    f("follow_backing", s.follow_backing);
   }
 };
 

@@ -42,16 +42,21 @@ Result<std::unique_ptr<image::BlockImage>> open_temporary(DiskConfig const& conf
   auto failure = std::error_code{};
   auto const backing = std::filesystem::absolute(config.path, failure).string();
   std::filesystem::remove(path, failure);
+  TRY(image::open_image(
+      config.path, {.format = config.format, .read_only = true, .follow_references = config.follow_backing}));
   TRY(image::create_qcow2(path, 0, {.path = backing, .format = config.format}));
-  auto image = image::open_image(path, {.format = "qcow2", .cache = image::CacheMode::unsafe});
+  auto image = image::open_image(
+      path, {.format = "qcow2", .cache = image::CacheMode::unsafe, .follow_references = true});
   std::filesystem::remove(path, failure);
   return image;
 }
 
 Result<std::unique_ptr<image::BlockImage>> open_disk(DiskConfig const& config) {
   if (config.temporary) return open_temporary(config);
-  return image::open_image(
-      config.path, {.format = config.format, .read_only = config.readonly, .cache = cache_mode(config.cache)});
+  return image::open_image(config.path, {.format = config.format,
+                                         .read_only = config.readonly,
+                                         .cache = cache_mode(config.cache),
+                                         .follow_references = config.follow_backing});
 }
 
 Result<std::unique_ptr<virtio::VirtioDevice>> create_disk(DiskConfig const& config) {

@@ -195,7 +195,8 @@ Result<> check_config(MachineConfig const& config) {
   }
   for (auto const& disk : config.disks) {
     if (disk.path.empty()) return fail(Errc::invalid, "disks: a disk has no path");
-    if (!disk.format.empty()) TRY(check_choice("disks: format", disk.format, {"raw", "qcow2"}));
+    if (!disk.format.empty())
+      TRY(check_choice("disks: format", disk.format, {"raw", "qcow2", "vdi", "vhd", "vhdx", "vmdk"}));
     TRY(check_choice("disks: cache", disk.cache,
                      {"writeback", "none", "writethrough", "directsync", "unsafe"}));
   }

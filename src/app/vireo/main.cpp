@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "cli/image_commands.h"
+#include "cli/qemu_img.h"
 #include "cli/run_command.h"
 #include "vocab/units.h"
 
@@ -48,6 +49,7 @@ int print_help(Arguments) {
 
 int main(int count, char** arguments) {
   auto const words = std::span<char const* const>{arguments, static_cast<std::size_t>(count)}.subspan(1);
+  if (auto const program = cli::program_named(arguments[0])) return program(words);
   if (words.empty()) return print_help({});
   auto const wanted = std::string_view{words[0]};
   if (wanted == "--help" || wanted == "-h") return print_help({});

@@ -45,6 +45,7 @@ class MappedImage final : public BlockImage {
   Result<> discard(u64 at, u64 length) override;
   Result<> flush() override;
   Result<Extent> extent_at(u64 at) override;
+  Result<Place> place_at(u64 at) override;
 
  private:
   using Lock = std::unique_lock<RankedMutex<LockRank::image>>;

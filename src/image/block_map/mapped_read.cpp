@@ -54,6 +54,16 @@ Result<u64> MappedImage::read_some(u64 at, Bytes into) {
   return run.length;
 }
 
+Result<BlockImage::Place> MappedImage::place_at(u64 at) {
+  auto place = Place{.extent = TRY(extent_at(at))};
+  if (place.extent.presence != Presence::data) return place;
+  auto const lock = Lock{mutex_};
+  auto const run = TRY(find_run(at, place.extent.length));
+  place.extent.length = run.length;
+  if (run.state.kind != Kind::packed) place.offset = run.state.offset + at % shape_.block;
+  return place;
+}
+
 Result<> MappedImage::read_below(u64 at, Bytes into) {
   auto const there = at < below_bytes_ ? std::min<u64>(into.size(), below_bytes_ - at) : 0;
   if (there != 0) TRY(below_.image->read(below_.start + at, into.first(there)));

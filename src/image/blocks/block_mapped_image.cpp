@@ -141,6 +141,16 @@ Result<> BlockMappedImage::write_tables() {
   return outcome;
 }
 
+Result<BlockImage::Place> BlockMappedImage::place_at(u64 at) {
+  auto place = Place{.extent = TRY(extent_at(at))};
+  auto const lock = Lock{mutex_};
+  auto const run = TRY(find_run(at, place.extent.length));
+  if (run.kind != Kind::data) return place;
+  place.extent.length = std::min(place.extent.length, run.length);
+  place.offset = run.file_at;
+  return place;
+}
+
 /// Blocks of one kind in a row make one extent, blocks and bitmaps with data one each: there the file system
 /// knows what was punched out.
 Result<BlockImage::Extent> BlockMappedImage::extent_at(u64 at) {

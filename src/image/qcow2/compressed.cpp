@@ -52,6 +52,36 @@ CompressedPlace compressed_place(u64 entry, u32 cluster_bits) {
   return {offset, (more_sectors + 1) * 512 - offset % 512};
 }
 
+u64 compressed_entry(u64 offset, u64 length, u32 cluster_bits) {
+  auto const more_sectors = (offset + length - 1) / 512 - offset / 512;
+  return l2_entry::compressed | offset | more_sectors << (62 - (cluster_bits - 8));
+}
+
+Result<std::vector<std::byte>> compress(Compression kind, ConstBytes from) {
+  auto packed = std::vector<std::byte>(from.size());
+  if (kind == Compression::zstd) {
+    auto const bytes =
+        ZSTD_compress(packed.data(), packed.size() - 1, from.data(), from.size(), ZSTD_CLEVEL_DEFAULT);
+    packed.resize(ZSTD_isError(bytes) != 0 ? 0 : bytes);
+    return packed;
+  }
+  auto stream = z_stream{};
+  if (::deflateInit2(&stream, Z_DEFAULT_COMPRESSION, Z_DEFLATED, deflate_window_bits, 9, Z_DEFAULT_STRATEGY) !=
+      Z_OK) {
+    return fail(Errc::no_space, "zlib: out of memory");
+  }
+  // SOUND: zlib reads bytes as unsigned characters and does not write through next_in.
+  stream.next_in = reinterpret_cast<Bytef*>(const_cast<std::byte*>(from.data()));
+  stream.avail_in = static_cast<uInt>(from.size());
+  // SOUND: as above, written within avail_out.
+  stream.next_out = reinterpret_cast<Bytef*>(packed.data());
+  stream.avail_out = static_cast<uInt>(packed.size() - 1);
+  auto const outcome = ::deflate(&stream, Z_FINISH);
+  packed.resize(outcome == Z_STREAM_END ? stream.total_out : 0);
+  ::deflateEnd(&stream);
+  return packed;
+}
+
 Result<> decompress(Compression kind, ConstBytes from, Bytes into) {
   return kind == Compression::zlib ? inflate_raw(from, into) : decompress_zstd(from, into);
 }

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <vector>
+
 #include "image/qcow2/spec.h"
 #include "vocab/bytes.h"
 #include "vocab/result.h"
@@ -12,6 +14,10 @@ struct CompressedPlace {
   u64 length{};  // at most; the data may end earlier
 };
 CompressedPlace compressed_place(u64 entry, u32 cluster_bits);
+
+u64 compressed_entry(u64 offset, u64 length, u32 cluster_bits);
+/// Empty when it does not get smaller.
+Result<std::vector<std::byte>> compress(Compression kind, ConstBytes from);
 
 /// Fills `into` or fails with Errc::corrupt. What follows the compressed data in `from` is ignored.
 Result<> decompress(Compression kind, ConstBytes from, Bytes into);

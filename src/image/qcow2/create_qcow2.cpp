@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "image/formats.h"
+#include "image/qcow2/refcounts.h"
 #include "image/qcow2/spec.h"
 
 namespace vireo::image {
@@ -27,12 +28,12 @@ struct Layout {
 u64 ceiling(u64 value, u64 unit) { return value / unit + (value % unit != 0 ? 1 : 0); }
 
 /// Header, refcount table, refcount blocks for all of these, L1.
-Layout lay_out(u64 size, u32 cluster_bits) {
-  auto layout = Layout{.cluster = u64{1} << cluster_bits};
+Layout lay_out(u64 size, Qcow2Options const& options) {
+  auto layout = Layout{.cluster = u64{1} << options.cluster_bits};
   auto const cluster = layout.cluster;
   layout.l1_entries = ceiling(ceiling(size, cluster), cluster / 8);
   auto const l1_clusters = ceiling(layout.l1_entries * 8, cluster);
-  auto const per_block = cluster / 2;
+  auto const per_block = cluster * 8 >> options.refcount_order;
   for (auto settled = false; !settled;) {
     auto const total = 1 + layout.refcount_table_clusters + layout.blocks + l1_clusters;
     auto const blocks = ceiling(total, per_block);
@@ -52,21 +53,27 @@ void put_text(std::vector<std::byte>& bytes, u64 at, std::string_view text) {
   std::memcpy(bytes.data() + at, text.data(), text.size());
 }
 
-std::vector<std::byte> header_cluster(Layout const& layout, u64 size, Backing const& backing,
-                                      u32 cluster_bits) {
+std::vector<std::byte> header_cluster(Layout const& layout, u64 size, Qcow2Options const& options) {
+  auto const& backing = options.backing;
   auto bytes = std::vector<std::byte>(layout.cluster);
   auto* const data = bytes.data();
   store_be<u32>(data + header_at::magic, magic);
-  store_be<u32>(data + header_at::version, 3);
-  store_be<u32>(data + header_at::cluster_bits, cluster_bits);
+  store_be<u32>(data + header_at::version, options.version);
+  store_be<u32>(data + header_at::cluster_bits, options.cluster_bits);
   store_be<u64>(data + header_at::size, size);
   store_be<u32>(data + header_at::l1_size, static_cast<u32>(layout.l1_entries));
   store_be<u64>(data + header_at::l1_table_offset, layout.l1);
   store_be<u64>(data + header_at::refcount_table_offset, layout.refcount_table);
   store_be<u32>(data + header_at::refcount_table_clusters, static_cast<u32>(layout.refcount_table_clusters));
-  store_be<u32>(data + header_at::refcount_order, 4);
-  store_be<u32>(data + header_at::header_length, header_at::v3_length);
-  auto at = header_at::v3_length;
+  auto at = header_at::v2_length;
+  if (options.version >= 3) {
+    at = header_at::compression_type + 8;
+    store_be<u32>(data + header_at::refcount_order, options.refcount_order);
+    store_be<u32>(data + header_at::header_length, static_cast<u32>(at));
+    store_be<u64>(data + header_at::compatible_features, options.lazy_refcounts ? 1 : 0);
+    store_be<u64>(data + header_at::incompatible_features, options.zstd ? incompatible::compression_type : 0);
+    store_le<u8>(data + header_at::compression_type, options.zstd ? 1 : 0);
+  }
   if (backing.path.empty()) return bytes;
   store_be<u32>(data + at, extension::backing_format);
   store_be<u32>(data + at + 4, static_cast<u32>(backing.format.size()));
@@ -78,36 +85,47 @@ std::vector<std::byte> header_cluster(Layout const& layout, u64 size, Backing co
   return bytes;
 }
 
-Result<> write_image(host::File const& file, Layout const& layout, u64 size, Backing const& backing,
-                     u32 cluster_bits) {
+Result<> write_image(host::File const& file, Layout const& layout, u64 size, Qcow2Options const& options) {
   auto const clusters = layout.end / layout.cluster;
   auto table = std::vector<std::byte>(layout.refcount_table_clusters * layout.cluster);
   for (auto block = u64{0}; block < layout.blocks; ++block) {
     store_be<u64>(table.data() + block * 8, layout.first_block + block * layout.cluster);
   }
   auto blocks = std::vector<std::byte>(layout.blocks * layout.cluster);
-  for (auto cluster = u64{0}; cluster < clusters; ++cluster) store_be<u16>(blocks.data() + cluster * 2, 1);
+  for (auto cluster = u64{0}; cluster < clusters; ++cluster) {
+    store_refcount(blocks, options.refcount_order, cluster, 1);
+  }
   TRY(file.truncate(layout.end));
   TRY(file.write(layout.refcount_table, table));
   TRY(file.write(layout.first_block, blocks));
-  TRY(file.write(0, header_cluster(layout, size, backing, cluster_bits)));
+  TRY(file.write(0, header_cluster(layout, size, options)));
   return file.sync();
 }
 
 Result<u64> size_of_backing(std::string const& path, Backing const& backing) {
   auto const name =
       std::filesystem::path{path}.parent_path() / backing.path;  // an absolute path replaces the folder
-  auto const image = TRY(open_image(name.string(), {.format = backing.format, .read_only = true}));
+  auto const image = TRY(open_image(name.string(), {.format = backing.format, .layer_only = true}));
   return image->geometry().bytes;
 }
 
 }  // namespace
 
 Result<> create_qcow2(std::string const& path, u64 size, Backing const& backing, u32 cluster_bits) {
+  return create_qcow2_with({.backing = backing, .cluster_bits = cluster_bits}, path, size);
+}
+
+Result<> create_qcow2_with(Qcow2Options const& options, std::string const& path, u64 size) {
+  auto const& backing = options.backing;
+  auto const cluster_bits = options.cluster_bits;
+  if (options.refcount_order > 6 || (options.version < 3 && (options.refcount_order != 4 || options.zstd))) {
+    return fail(Errc::invalid,
+                fmt::format("{}: this goes with compat 1.1 only, and refcount_bits up to 64", path));
+  }
   if (cluster_bits < smallest_cluster_bits || cluster_bits > largest_cluster_bits) {
     return fail(Errc::invalid, fmt::format("{}: cluster_bits {} is not between 9 and 21", path, cluster_bits));
   }
-  if (!backing.path.empty()) {
+  if (!backing.path.empty() && !options.trust_backing) {
     if (find_format(backing.format) == nullptr) {
       return fail(Errc::invalid, fmt::format("{}: the backing file's format must be stated", path));
     }
@@ -125,7 +143,7 @@ Result<> create_qcow2(std::string const& path, u64 size, Backing const& backing,
   }
   size = align_up(size, 512);
   auto const file = TRY(host::File::open(path, {.write = true, .create = true, .exclusive = true}));
-  auto const written = write_image(file, lay_out(size, cluster_bits), size, backing, cluster_bits);
+  auto const written = write_image(file, lay_out(size, options), size, options);
   if (!written) ::unlink(path.c_str());
   return written;
 }

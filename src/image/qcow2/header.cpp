@@ -19,6 +19,9 @@ bool lies_inside(u64 offset, u64 length, u64 file_bytes) {
 
 struct Extensions {
   std::string backing_format;
+  u32 bitmaps{};
+  u64 bitmap_directory_offset{};
+  u64 bitmap_directory_bytes{};
   std::vector<std::pair<unsigned, std::string>> feature_names;  // incompatible ones
 };
 
@@ -33,6 +36,11 @@ Extensions read_extensions(ConstBytes cluster, u64 at, u64 end) {
     // SOUND: bytes seen as characters.
     auto const text = std::string_view{reinterpret_cast<char const*>(payload.data()), payload.size()};
     if (type == extension::backing_format) result.backing_format = text;
+    if (type == extension::bitmaps && length >= 24) {
+      result.bitmaps = load_be<u32>(payload.data());
+      result.bitmap_directory_bytes = load_be<u64>(payload.data() + 8);
+      result.bitmap_directory_offset = load_be<u64>(payload.data() + 16);
+    }
     if (type == extension::feature_names) {
       for (auto entry = text; entry.size() >= 48; entry.remove_prefix(48)) {
         if (entry[0] != 0) continue;  // 0: incompatible
@@ -70,6 +78,8 @@ Result<> check_features(Storage const& storage, Header const& header, Extensions
   return {};
 }
 
+}  // namespace
+
 Result<> check_tables(Storage const& storage, Header const& header) {
   auto const file_bytes = TRY(storage.size());
   auto const cluster = header.cluster_size();
@@ -93,8 +103,6 @@ Result<> check_tables(Storage const& storage, Header const& header) {
   return {};
 }
 
-}  // namespace
-
 Result<Header> read_header(Storage const& storage) {
   auto bytes = std::vector<std::byte>(u64{1} << largest_cluster_bits);
   TRY(storage.read(0, Bytes{bytes}.first(4096)));
@@ -115,9 +123,12 @@ Result<Header> read_header(Storage const& storage) {
   header.l1_table_offset = load_be<u64>(data + header_at::l1_table_offset);
   header.refcount_table_offset = load_be<u64>(data + header_at::refcount_table_offset);
   header.refcount_table_clusters = load_be<u32>(data + header_at::refcount_table_clusters);
+  header.snapshots = load_be<u32>(data + header_at::nb_snapshots);
+  header.snapshots_offset = load_be<u64>(data + header_at::snapshots_offset);
   auto length = header_at::v2_length;
   if (header.version == 3) {
     header.incompatible_features = load_be<u64>(data + header_at::incompatible_features);
+    header.compatible_features = load_be<u64>(data + header_at::compatible_features);
     header.autoclear_features = load_be<u64>(data + header_at::autoclear_features);
     header.refcount_order = load_be<u32>(data + header_at::refcount_order);
     length = load_be<u32>(data + header_at::header_length);
@@ -137,6 +148,11 @@ Result<Header> read_header(Storage const& storage) {
   auto const extensions_end = backing_offset != 0 ? backing_offset : header.cluster_size();
   auto const extensions = read_extensions(bytes, length, extensions_end);
   TRY(check_features(storage, header, extensions));
+  if ((header.autoclear_features & autoclear_bitmaps) != 0) {
+    header.bitmaps = extensions.bitmaps;
+    header.bitmap_directory_bytes = extensions.bitmap_directory_bytes;
+    header.bitmap_directory_offset = extensions.bitmap_directory_offset;
+  }
   if (auto const method = load_be<u32>(data + header_at::crypt_method); method != 0) {
     return fail(Errc::unsupported, fmt::format("{}: qcow2 with {} encryption is not supported", storage.path(),
                                                method == 1   ? "AES"

@@ -18,7 +18,13 @@ struct Header {
   u32 refcount_table_clusters{};
   u32 refcount_order{4};
   u64 incompatible_features{};
+  u64 compatible_features{};
   u64 autoclear_features{};
+  u32 snapshots{};
+  u64 snapshots_offset{};
+  u32 bitmaps{};  // kept by others, when autoclear_features say that they are right
+  u64 bitmap_directory_offset{};
+  u64 bitmap_directory_bytes{};
   Compression compression{Compression::zlib};
   std::string backing_file;
   std::string backing_format;
@@ -30,5 +36,7 @@ struct Header {
 
 /// Unknown incompatible features: Errc::unsupported, named. Nonsense: Errc::corrupt with the field.
 Result<Header> read_header(Storage const& storage);
+/// Bounds of the L1 and refcount tables.
+Result<> check_tables(Storage const& storage, Header const& header);
 
 }  // namespace vireo::image::qcow2

@@ -2,15 +2,21 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <filesystem>
 
+#include "image/empty_layer.h"
 #include "image/formats.h"
 #include "image/qcow2/qcow2_image.h"
+#include "image/qcow2/qcow2_operations.h"
+#include "image/qcow2/snapshot_table.h"
 
 namespace vireo::image::qcow2 {
 namespace {
 
 bool probe(ConstBytes head) { return head.size() >= 8 && load_be<u32>(head.data()) == magic; }
+
+}  // namespace
 
 Result<std::string> backing_path(Storage const& storage, std::string const& name) {
   auto const colon = name.find(':');
@@ -24,10 +30,35 @@ Result<std::string> backing_path(Storage const& storage, std::string const& name
                             : (std::filesystem::path{storage.path()}.parent_path() / path).string();
 }
 
+namespace {
+
 Result<std::unique_ptr<BlockImage>> open(Storage storage, OpenContext context) {
-  auto const header = TRY(read_header(storage));
+  auto header = TRY(read_header(storage));
+  if (!context.options.snapshot.empty()) {
+    auto const snapshots = TRY(read_snapshots(storage, header)).snapshots;
+    auto const& which = context.options.snapshot;
+    auto found = std::ranges::find_if(snapshots, [&](Snapshot const& each) { return each.info.name == which; });
+    if (found == snapshots.end()) {
+      found = std::ranges::find_if(snapshots, [&](Snapshot const& each) { return each.info.id == which; });
+    }
+    if (found == snapshots.end()) {
+      return fail(Errc::not_found,
+                  fmt::format("{}: no snapshot '{}'; \"snapshot list\" shows them", storage.path(), which));
+    }
+    header.size = found->info.disk_bytes;
+    header.l1_table_offset = found->l1_table_offset;
+    header.l1_size = found->l1_size;
+    TRY(check_tables(storage, header));
+    context.options.snapshot = {};
+  }
   auto backing = std::unique_ptr<BlockImage>{};
-  if (!header.backing_file.empty()) {
+  if (context.options.layer_only) {
+    backing = empty_layer(header.size);
+  } else if (!header.backing_file.empty()) {
+    if (!context.options.follow_references) {
+      return fail(Errc::denied, fmt::format("{}: names the backing file \"{}\"; {}", storage.path(),
+                                            header.backing_file, reference_hint));
+    }
     auto const path = TRY(backing_path(storage, header.backing_file));
     context.options.read_only = true;
     context.options.format = header.backing_format;
@@ -38,6 +69,13 @@ Result<std::unique_ptr<BlockImage>> open(Storage storage, OpenContext context) {
 
 }  // namespace
 
-ImageFormat const format{.name = "qcow2", .probe = probe, .open = open};
+ImageFormat const format{.name = "qcow2",
+                         .probe = probe,
+                         .open = open,
+                         .create = create,
+                         .describe = describe,
+                         .find_parent = parent_of,
+                         .check = check,
+                         .resize = resize};
 
 }  // namespace vireo::image::qcow2

@@ -6,4 +6,7 @@ namespace vireo::image::qcow2 {
 
 extern ImageFormat const format;
 
+/// Where the name that an image holds leads to, seen from the image.
+Result<std::string> backing_path(Storage const& storage, std::string const& name);
+
 }  // namespace vireo::image::qcow2

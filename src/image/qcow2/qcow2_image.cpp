@@ -53,6 +53,7 @@ Qcow2Image::~Qcow2Image() {
 }
 
 Result<> Qcow2Image::close() {
+  auto const one_at_a_time = std::lock_guard{writing_metadata_};
   // The second round writes the refcounts that the first made free, the third finds nothing as a rule.
   for (auto round = 0; round < 3 && metadata_->anything_to_write(); ++round) TRY(write_metadata());
   return storage_.sync();
@@ -72,6 +73,8 @@ Result<> Qcow2Image::finish_write() { return syncs_each_write(storage_.cache()) 
 
 Result<> Qcow2Image::flush() {
   if (!storage_.writable()) return {};
+  // First of all: a thread that took the tables may still be writing them.
+  auto const one_at_a_time = std::lock_guard{writing_metadata_};
   auto const tables_too = [&] {
     auto const lock = Lock{mutex_};
     return metadata_->anything_to_write();
@@ -84,11 +87,13 @@ Result<> Qcow2Image::make_room_in_caches() {
     auto const lock = Lock{mutex_};
     return metadata_->crowded();
   }();
-  return crowded ? write_metadata() : Result<>{};
+  if (!crowded) return {};
+  auto const one_at_a_time = std::lock_guard{writing_metadata_};
+  return write_metadata();
 }
 
+/// With writing_metadata_ held.
 Result<> Qcow2Image::write_metadata() {
-  auto const one_at_a_time = std::lock_guard{writing_metadata_};
   auto const writes = [&] {
     auto const lock = Lock{mutex_};
     return metadata_->take_dirty();
@@ -110,6 +115,9 @@ Result<> Qcow2Image::write_metadata() {
     }
   }
   auto const lock = Lock{mutex_};
+  for (auto const& each : freed) {
+    if (each.cluster == packed_end_ >> cluster_bits_) packed_end_ = 0;
+  }
   return metadata_->free(freed);
 }
 

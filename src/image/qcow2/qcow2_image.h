@@ -25,6 +25,8 @@ class Qcow2Image final : public BlockImage {
   Result<> discard(u64 at, u64 length) override;
   Result<> flush() override;
   Result<Extent> extent_at(u64 at) override;
+  Result<Place> place_at(u64 at) override;
+  Result<> write_compressed(u64 at, ConstBytes from) override;
 
  private:
   using Lock = std::unique_lock<RankedMutex<LockRank::image>>;
@@ -53,6 +55,9 @@ class Qcow2Image final : public BlockImage {
   Result<bool> clear_clusters(u64 first, u64 end, bool may_unmap);
   Result<> write_literal_zeroes(u64 at, u64 length);
 
+  Result<bool> write_packed(u64 cluster, ConstBytes packed);
+  Result<u64> place_for_packed(u64 bytes);
+
   Result<> write_metadata();
   Result<> make_room_in_caches();
 
@@ -68,6 +73,7 @@ class Qcow2Image final : public BlockImage {
 
   RankedMutex<LockRank::image> mutex_;  // covers metadata_
   std::condition_variable_any allocated_;
+  u64 packed_end_{};  // behind the last packed cluster, if there is room in its cluster of the file
   std::optional<Metadata> metadata_;
 
   // One thread writes metadata at a time. Taken before mutex_, never inside it.

@@ -36,6 +36,16 @@ Result<Qcow2Image::Run> Qcow2Image::find_run(u64 at, u64 length) {
   return run;
 }
 
+Result<BlockImage::Place> Qcow2Image::place_at(u64 at) {
+  auto place = Place{.extent = TRY(extent_at(at))};
+  if (place.extent.presence == Presence::absent) return place;
+  auto const lock = Lock{mutex_};
+  auto const run = TRY(find_run(at, place.extent.length));
+  if (run.state.kind == Kind::data) place.offset = run.state.offset + (at & (cluster_ - 1));
+  if (run.state.kind == Kind::data || run.state.kind == Kind::compressed) place.extent.length = run.length;
+  return place;
+}
+
 Result<u64> Qcow2Image::read_some(u64 at, Bytes into) {
   auto lock = Lock{mutex_};
   auto const run = TRY(find_run(at, into.size()));

@@ -46,7 +46,8 @@ void expect_same(BlockImage& image, Shadow const& shadow) {
   EXPECT_TRUE(bytes == shadow);
 }
 
-std::unique_ptr<BlockImage> opened(std::string const& path, OpenOptions const& options = {}) {
+std::unique_ptr<BlockImage> opened(std::string const& path,
+                                   OpenOptions const& options = {.follow_references = true}) {
   auto image = open_image(path, options);
   EXPECT_TRUE(image) << image.error().what();
   return image ? std::move(*image) : nullptr;
@@ -202,7 +203,7 @@ TEST(Qcow2, RefusesAnImageThatIsItsOwnBackingFile) {
   ASSERT_TRUE(create_qcow2(folder / "a", 1 << 20));
   ASSERT_TRUE(create_qcow2(folder / "b", 0, {"a", "qcow2"}));
   tool({"qemu-img", "rebase", "-u", "-f", "qcow2", "-F", "qcow2", "-b", "b", folder / "a"});
-  auto const result = open_image(folder / "b", {.read_only = true});
+  auto const result = open_image(folder / "b", {.read_only = true, .follow_references = true});
   ASSERT_FALSE(result);
   EXPECT_NE(result.error().what().find("own backing file"), std::string::npos) << result.error().what();
 }
@@ -212,10 +213,22 @@ TEST(Qcow2, RefusesASecondWriterAndAWriterOfABackingFile) {
   ASSERT_TRUE(create_qcow2(folder / "base", 1 << 20));
   ASSERT_TRUE(create_qcow2(folder / "top", 0, {"base", "qcow2"}));
   auto const user = opened(folder / "top");
-  EXPECT_EQ(open_image(folder / "top").error().code(), Errc::busy);
-  EXPECT_EQ(open_image(folder / "top", {.read_only = true}).error().code(), Errc::busy);
+  EXPECT_EQ(open_image(folder / "top", {.follow_references = true}).error().code(), Errc::busy);
+  EXPECT_EQ(open_image(folder / "top", {.read_only = true, .follow_references = true}).error().code(),
+            Errc::busy);
   EXPECT_EQ(open_image(folder / "base").error().code(), Errc::busy);
   EXPECT_TRUE(open_image(folder / "base", {.read_only = true}));
+}
+
+TEST(Qcow2, FollowsABackingFileOnlyWhenAllowed) {
+  auto const folder = TestFolder{};
+  ASSERT_TRUE(create_qcow2(folder / "base", 1 << 20));
+  ASSERT_TRUE(create_qcow2(folder / "top", 0, {"base", "qcow2"}));
+  auto const refused = open_image(folder / "top");
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code(), Errc::denied);
+  EXPECT_NE(refused.error().what().find("--follow-backing"), std::string::npos) << refused.error().what();
+  EXPECT_TRUE(open_image(folder / "top", {.follow_references = true}));
 }
 
 TEST(Qcow2, NamesAFeatureThatItDoesNotKnow) {
@@ -328,7 +341,7 @@ TEST(Qcow2, RefusesABackingFileThatIsAPipe) {
   auto const folder = TestFolder{};
   ASSERT_EQ(::mkfifo((folder / "pipe").c_str(), 0600), 0);
   tool({"qemu-img", "create", "-q", "-f", "qcow2", "-u", "-b", "pipe", "-F", "raw", folder / "disk", "1M"});
-  EXPECT_EQ(open_image(folder / "disk").error().code(), Errc::invalid);
+  EXPECT_EQ(open_image(folder / "disk", {.follow_references = true}).error().code(), Errc::invalid);
 }
 
 class CacheModes : public testing::TestWithParam<CacheMode> {};

@@ -51,38 +51,45 @@ void Refcounts::add_metadata(u64 offset, u64 clusters) {
   for (auto each = u64{0}; each < clusters; ++each) metadata_.insert((offset >> header_.cluster_bits) + each);
 }
 
-u64 Refcounts::get(Table const& block, u64 cluster) const {
-  auto const index = cluster % per_block_;
-  auto const* const bytes = block.bytes().data();
-  switch (header_.refcount_order) {
+u64 load_refcount(ConstBytes block, u32 order, u64 index) {
+  auto const* const bytes = block.data();
+  switch (order) {
     case 3: return load_be<u8>(bytes + index);
     case 4: return load_be<u16>(bytes + index * 2);
     case 5: return load_be<u32>(bytes + index * 4);
     case 6: return load_be<u64>(bytes + index * 8);
     default: {  // several in a byte, the first in the lowest bits
-      auto const bits = 1u << header_.refcount_order;
+      auto const bits = 1u << order;
       auto const value = load_le<u8>(bytes + index * bits / 8);
       return (value >> (index * bits % 8)) & ((1u << bits) - 1);
     }
   }
 }
 
-void Refcounts::set(Table& block, u64 cluster, u64 value) const {
-  auto const index = cluster % per_block_;
-  auto* const bytes = block.writable().data();
-  switch (header_.refcount_order) {
+void store_refcount(Bytes block, u32 order, u64 index, u64 value) {
+  auto* const bytes = block.data();
+  switch (order) {
     case 3: store_be<u8>(bytes + index, static_cast<u8>(value)); break;
     case 4: store_be<u16>(bytes + index * 2, static_cast<u16>(value)); break;
     case 5: store_be<u32>(bytes + index * 4, static_cast<u32>(value)); break;
     case 6: store_be<u64>(bytes + index * 8, value); break;
     default: {
-      auto const bits = 1u << header_.refcount_order;
+      auto const bits = 1u << order;
       auto const shift = index * bits % 8;
       auto const mask = ((1u << bits) - 1) << shift;
       auto* const byte = bytes + index * bits / 8;
       store_le<u8>(byte, static_cast<u8>((load_le<u8>(byte) & ~mask) | value << shift));
     }
   }
+}
+
+u64 Refcounts::get(Table const& block, u64 cluster) const {
+  return load_refcount(block.bytes(), header_.refcount_order, cluster % per_block_);
+}
+
+void Refcounts::set(Table& block, u64 cluster, u64 value) const {
+  auto const index = cluster % per_block_;
+  store_refcount(block.writable(), header_.refcount_order, index, value);
   block.changed((index << header_.refcount_order) / 8, std::max(1u, (1u << header_.refcount_order) / 8));
 }
 
@@ -147,6 +154,21 @@ Result<> Refcounts::grow_table(u64 at_least) {
 Result<u64> Refcounts::count_of(u64 cluster) {
   auto const* const block = TRY(block_of(cluster, false));
   return block == nullptr ? 0 : get(*block, cluster);
+}
+
+Result<> Refcounts::share(u64 cluster) {
+  auto* const block = TRY(block_of(cluster, false));
+  auto const count = block == nullptr ? 0 : get(*block, cluster);
+  if (count == 0) {
+    return corrupt(fmt::format("cluster at {:#x} is in use and not counted", cluster << header_.cluster_bits));
+  }
+  auto const bits = 1u << header_.refcount_order;
+  if (bits < 64 && count + 1 >= u64{1} << bits) {
+    return fail(Errc::unsupported,
+                fmt::format("{}: qcow2: counts of {} bits hold no more snapshots", storage_->path(), bits));
+  }
+  set(*block, cluster, count + 1);
+  return {};
 }
 
 Result<> Refcounts::release(u64 cluster) {

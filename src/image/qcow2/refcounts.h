@@ -8,6 +8,10 @@
 
 namespace vireo::image::qcow2 {
 
+/// An entry of a refcount block whose counts have 2^order bits.
+u64 load_refcount(ConstBytes block, u32 order, u64 index);
+void store_refcount(Bytes block, u32 order, u64 index, u64 value);
+
 /// A run of host clusters.
 struct ClusterRun {
   u64 offset{};  // bytes
@@ -21,6 +25,8 @@ class Refcounts {
   static Result<Refcounts> open(Storage const& storage, Header const& header);
 
   Result<u64> count_of(u64 cluster);
+  /// One more user of a cluster that has some.
+  Result<> share(u64 cluster);
   /// Adds one user to, or removes one from, each cluster; removing the last makes it free.
   Result<> release(u64 cluster);
   /// Takes free clusters in a row: at least one and at most `wanted`; `all`: as many as wanted.

@@ -24,7 +24,17 @@ inline constexpr u64 known{dirty | corrupt | compression_type};
 }  // namespace incompatible
 
 namespace extension {
-inline constexpr u32 end{0}, backing_format{0xe2792aca}, feature_names{0x6803f857};
+inline constexpr u32 end{0}, backing_format{0xe2792aca}, feature_names{0x6803f857}, bitmaps{0x23852875};
+}
+
+inline constexpr u64 autoclear_bitmaps{1};
+
+namespace snapshot_at {  // "Snapshots", byte offsets in an entry
+inline constexpr u64 l1_table_offset{0}, l1_size{8}, id_size{12}, name_size{14}, seconds{16}, nanoseconds{20},
+    clock{24}, machine_state{32}, extra_size{36}, extra{40};
+}  // namespace snapshot_at
+namespace bitmap_at {  // "Bitmap directory"
+inline constexpr u64 table_offset{0}, table_size{8}, name_size{18}, extra_size{20}, extra{24};
 }
 
 enum class Compression : u8 { zlib = 0, zstd = 1 };
@@ -42,5 +52,7 @@ inline constexpr u64 refcount_table_offset_mask{~u64{0x1ff}};
 inline constexpr u32 smallest_cluster_bits{9}, largest_cluster_bits{21};
 inline constexpr u64 largest_l1_bytes{32 * MiB}, largest_refcount_table_bytes{8 * MiB};
 inline constexpr u32 longest_backing_name{1023};
+inline constexpr u32 most_snapshots{65536}, largest_snapshot_extra{1024};
+inline constexpr u64 largest_snapshot_table{64 * MiB};
 
 }  // namespace vireo::image::qcow2

@@ -3,6 +3,7 @@
 #include "image/check_range.h"
 #include "image/formats.h"
 #include "image/raw/raw_format.h"
+#include "image/raw/raw_operations.h"
 #include "vocab/numbers.h"
 
 namespace vireo::image::raw {
@@ -46,6 +47,8 @@ class RawImage final : public BlockImage {
     return Extent{at, extent.length, extent.data ? Presence::data : Presence::zero};
   }
 
+  Result<Place> place_at(u64 at) override { return Place{TRY(extent_at(at)), at}; }
+
  private:
   Result<> check_write(u64 at, u64 length) const {
     if (!storage_.writable())
@@ -84,6 +87,13 @@ Result<std::unique_ptr<BlockImage>> open(Storage storage, OpenContext context) {
 
 }  // namespace
 
-ImageFormat const format{.name = "raw", .probe = [](ConstBytes) { return true; }, .open = open};
+ImageFormat const format{.name = "raw",
+                         .probe = [](ConstBytes) { return true; },
+                         .open = open,
+                         .create = create,
+                         .describe = describe,
+                         .find_parent = nullptr,
+                         .check = nullptr,
+                         .resize = resize};
 
 }  // namespace vireo::image::raw

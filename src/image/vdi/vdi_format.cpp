@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include "image/blocks/block_mapped_image.h"
+#include "image/empty_layer.h"
 #include "image/vdi/vdi_layout.h"
+#include "image/vdi/vdi_operations.h"
 
 namespace vireo::image::vdi {
 namespace {
@@ -15,11 +17,8 @@ bool probe(ConstBytes head) {
 Result<std::unique_ptr<BlockImage>> open_parent(Storage const& storage, Header const& header,
                                                 OpenContext context) {
   if (!context.options.follow_references) {
-    return fail(
-        Errc::denied,
-        fmt::format("{}: vdi: is a differencing image; its parent is opened only when references may be "
-                    "followed",
-                    storage.path()));
+    return fail(Errc::denied,
+                fmt::format("{}: vdi: is a differencing image; {}", storage.path(), reference_hint));
   }
   auto const path = TRY(find_parent(storage.path(), header.parent_id));
   auto const parent_storage = TRY(Storage::open(path, false, CacheMode::writeback));
@@ -41,7 +40,9 @@ Result<std::unique_ptr<BlockImage>> open_parent(Storage const& storage, Header c
 Result<std::unique_ptr<BlockImage>> open(Storage storage, OpenContext context) {
   auto const header = TRY(read_header(storage));
   auto parent = std::unique_ptr<BlockImage>{};
-  if (header.type == ImageType::differencing) {
+  if (context.options.layer_only) {
+    parent = empty_layer(header.bytes);
+  } else if (header.type == ImageType::differencing) {
     parent = TRY(open_parent(storage, header, std::move(context)));
   }
   auto layout = std::make_unique<VdiLayout>(header, TRY(storage.size()));
@@ -50,6 +51,13 @@ Result<std::unique_ptr<BlockImage>> open(Storage storage, OpenContext context) {
 
 }  // namespace
 
-ImageFormat const format{.name = "vdi", .probe = probe, .open = open};
+ImageFormat const format{.name = "vdi",
+                         .probe = probe,
+                         .open = open,
+                         .create = create,
+                         .describe = describe,
+                         .find_parent = parent_of,
+                         .check = check,
+                         .resize = resize};
 
 }  // namespace vireo::image::vdi

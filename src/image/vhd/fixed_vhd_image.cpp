@@ -40,6 +40,8 @@ class FixedVhdImage final : public BlockImage {
     return Extent{at, std::min(extent.length, bytes_ - at), extent.data ? Presence::data : Presence::zero};
   }
 
+  Result<Place> place_at(u64 at) override { return Place{TRY(extent_at(at)), at}; }
+
  private:
   Result<> check_write(u64 at, u64 length) const {
     if (!storage_.writable())

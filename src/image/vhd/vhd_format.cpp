@@ -3,8 +3,10 @@
 #include <fmt/format.h>
 
 #include "image/blocks/block_mapped_image.h"
+#include "image/empty_layer.h"
 #include "image/vhd/fixed_vhd_image.h"
 #include "image/vhd/vhd_layout.h"
+#include "image/vhd/vhd_operations.h"
 
 namespace vireo::image::vhd {
 namespace {
@@ -18,11 +20,8 @@ bool probe(ConstBytes head) {
 Result<std::unique_ptr<BlockImage>> open_parent(Storage const& storage, DynamicHeader const& header,
                                                 OpenContext context) {
   if (!context.options.follow_references) {
-    return fail(
-        Errc::denied,
-        fmt::format("{}: vhd: is a differencing image; its parent \"{}\" is opened only when references may "
-                    "be followed",
-                    storage.path(), header.parent_name));
+    return fail(Errc::denied, fmt::format("{}: vhd: is a differencing image over \"{}\"; {}", storage.path(),
+                                          header.parent_name, reference_hint));
   }
   auto const path = TRY(find_parent(storage, header));
   context.options.read_only = true;
@@ -37,7 +36,11 @@ Result<std::unique_ptr<BlockImage>> open(Storage storage, OpenContext context) {
   if (footer.type == DiskType::fixed) return open_fixed(std::move(storage), footer);
   auto header = TRY(read_dynamic_header(storage, footer));
   auto parent = std::unique_ptr<BlockImage>{};
-  if (footer.type == DiskType::differencing) parent = TRY(open_parent(storage, header, std::move(context)));
+  if (context.options.layer_only) {
+    parent = empty_layer(footer.bytes);
+  } else if (footer.type == DiskType::differencing) {
+    parent = TRY(open_parent(storage, header, std::move(context)));
+  }
   auto const file_bytes = TRY(storage.size());
   auto layout = std::make_unique<VhdLayout>(std::move(footer), std::move(header), file_bytes);
   return std::make_unique<blocks::BlockMappedImage>(std::move(storage), std::move(layout), std::move(parent));
@@ -45,6 +48,13 @@ Result<std::unique_ptr<BlockImage>> open(Storage storage, OpenContext context) {
 
 }  // namespace
 
-ImageFormat const format{.name = "vhd", .probe = probe, .open = open};
+ImageFormat const format{.name = "vhd",
+                         .probe = probe,
+                         .open = open,
+                         .create = create,
+                         .describe = describe,
+                         .find_parent = parent_of,
+                         .check = check,
+                         .resize = resize};
 
 }  // namespace vireo::image::vhd

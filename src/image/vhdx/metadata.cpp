@@ -116,6 +116,7 @@ Result<DiskInfo> read_disk_info(PatchedFile const& file, Region const& metadata)
   info.physical_sector = TRY(reader.sector_size(item::physical_sector, "physical sector size"));
   auto const size = TRY(reader.get(item::disk_size, "virtual disk size", 8));
   info.bytes = load_le<u64>(size.data());
+  info.size_at = reader.items[item::disk_size].offset;
   if (info.bytes == 0 || info.bytes > largest_disk || info.bytes % info.logical_sector != 0) {
     return reader.corrupt("virtual disk size", reader.items[item::disk_size].offset, info.bytes);
   }

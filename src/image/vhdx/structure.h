@@ -30,6 +30,7 @@ struct DiskInfo {
   bool leaves_blocks_allocated{};
   bool has_parent{};
   std::map<std::string, std::string> locator;  // of the parent, as UTF-8
+  u64 size_at{};                               // where `bytes` stands in the file
 
   u64 blocks() const { return bytes / block + (bytes % block != 0 ? 1 : 0); }
   /// Payload blocks that share a sector bitmap block.

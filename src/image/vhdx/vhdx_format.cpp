@@ -7,15 +7,13 @@
 #include <optional>
 
 #include "image/block_map/mapped_image.h"
+#include "image/empty_layer.h"
 #include "image/vhdx/bat.h"
 #include "image/vhdx/log_replay.h"
+#include "image/vhdx/vhdx_operations.h"
 
 namespace vireo::image::vhdx {
-namespace {
 
-bool probe(ConstBytes head) { return head.size() >= 8 && load_le<u64>(head.data()) == file_signature; }
-
-/// The parent's path, from the locator: relative to the child, else absolute.
 std::optional<std::string> parent_path(Storage const& storage, DiskInfo const& info) {
   auto const slashes = [](std::string text) {
     std::ranges::replace(text, '\\', '/');
@@ -29,6 +27,10 @@ std::optional<std::string> parent_path(Storage const& storage, DiskInfo const& i
   if (found == info.locator.end() || !found->second.starts_with('/')) return {};
   return found->second;
 }
+
+namespace {
+
+bool probe(ConstBytes head) { return head.size() >= 8 && load_le<u64>(head.data()) == file_signature; }
 
 /// The parent holds what the child was made on.
 Result<> check_linkage(Storage const& storage, DiskInfo const& info, std::string const& path) {
@@ -50,11 +52,12 @@ Result<> check_linkage(Storage const& storage, DiskInfo const& info, std::string
 
 Result<std::shared_ptr<BlockImage>> open_parent(Storage const& storage, DiskInfo const& info,
                                                 OpenContext context) {
+  if (context.options.layer_only) return empty_layer(info.bytes);
   if (!info.has_parent) return nullptr;
   auto const path = parent_path(storage, info);
   if (!context.options.follow_references) {
-    return fail(Errc::denied, fmt::format("{}: is a child of \"{}\"; allow following references to open both",
-                                          storage.path(), path.value_or("?")));
+    return fail(Errc::denied, fmt::format("{}: is a child of \"{}\"; {}", storage.path(), path.value_or("?"),
+                                          reference_hint));
   }
   if (!path) {
     return fail(Errc::not_found,
@@ -104,6 +107,13 @@ Result<std::unique_ptr<BlockImage>> open(Storage file, OpenContext context) {
 
 }  // namespace
 
-ImageFormat const format{.name = "vhdx", .probe = probe, .open = open};
+ImageFormat const format{.name = "vhdx",
+                         .probe = probe,
+                         .open = open,
+                         .create = create,
+                         .describe = describe,
+                         .find_parent = parent_of,
+                         .check = check,
+                         .resize = resize};
 
 }  // namespace vireo::image::vhdx

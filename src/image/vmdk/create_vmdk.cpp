@@ -9,6 +9,7 @@
 
 #include "image/open_image.h"
 #include "image/vmdk/descriptor.h"
+#include "image/vmdk/disk_files.h"
 #include "image/vmdk/stream_writer.h"
 #include "image/vmdk/vmdk_image.h"
 
@@ -175,6 +176,12 @@ Result<> check_names(std::string const& path, VmdkOptions const& options) {
 }
 
 }  // namespace
+
+Result<> vmdk::make_extent(std::string const& path, u64 sectors, bool flat) {
+  auto const options = VmdkOptions{};
+  auto maker = Maker{path, options, sectors};
+  return flat ? maker.flat_file(path, sectors) : maker.sparse_file(path, sectors, {});
+}
 
 Result<> create_vmdk(std::string const& path, u64 size, VmdkOptions const& options) {
   TRY(check_names(path, options));

@@ -18,6 +18,7 @@ class FlatExtent final : public BlockImage {
   Result<> discard(u64 at, u64 length) override;
   Result<> flush() override { return storage_->sync(); }
   Result<Extent> extent_at(u64 at) override;
+  Result<Place> place_at(u64 at) override { return Place{TRY(extent_at(at)), offset_ + at}; }
 
  private:
   Result<> check_write(u64 at, u64 length) const;

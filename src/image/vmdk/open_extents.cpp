@@ -6,6 +6,7 @@
 #include <array>
 #include <filesystem>
 
+#include "image/empty_layer.h"
 #include "image/vmdk/flat_extent.h"
 #include "image/vmdk/sesparse_map.h"
 #include "image/vmdk/sparse_map.h"
@@ -21,7 +22,8 @@ bool is_numbered(std::string_view suffix) {
   return std::ranges::all_of(suffix.substr(2), [](char each) { return each >= '0' && each <= '9'; });
 }
 
-/// Named after the descriptor, beside it, and no link: belongs to the disk.
+}  // namespace
+
 bool is_own(path const& descriptor, std::string const& name) {
   auto const stem = descriptor.stem().string();
   if (name.find('/') != std::string::npos || !name.starts_with(stem) || !name.ends_with(".vmdk")) return false;
@@ -32,6 +34,8 @@ bool is_own(path const& descriptor, std::string const& name) {
   auto ignored = std::error_code{};
   return !std::filesystem::is_symlink(descriptor.parent_path() / name, ignored);
 }
+
+namespace {
 
 struct Opener {
   std::string const& descriptor;
@@ -44,9 +48,8 @@ struct Opener {
 
   Result<std::shared_ptr<Storage const>> file_of(ExtentLine const& line) const {
     if (!context.options.follow_references && !is_own(descriptor, line.file)) {
-      return error(
-          Errc::denied, line,
-          "the descriptor names a file that is not named after it, or a link; allow following references");
+      return error(Errc::denied, line,
+                   fmt::format("is not named after the descriptor, or a link; {}", reference_hint));
     }
     auto const name = (path{descriptor}.parent_path() / line.file).string();
     auto const writable = !context.options.read_only && line.access == ExtentLine::Access::read_write;

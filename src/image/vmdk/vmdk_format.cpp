@@ -4,7 +4,9 @@
 
 #include <filesystem>
 
+#include "image/empty_layer.h"
 #include "image/vmdk/open_extents.h"
+#include "image/vmdk/vmdk_operations.h"
 
 namespace vireo::image::vmdk {
 namespace {
@@ -28,7 +30,8 @@ bool is_text(ConstBytes head) {
 bool probe(ConstBytes head) { return head.size() >= 8 && (is_sparse(head) || is_text(head)); }
 
 Result<std::shared_ptr<BlockImage>> open_parent(Storage const& storage, Descriptor const& descriptor,
-                                                OpenContext context) {
+                                                u64 disk_bytes, OpenContext context) {
+  if (context.options.layer_only) return empty_layer(disk_bytes);
   if (descriptor.parent_cid == no_parent) return nullptr;
   auto const& hint = descriptor.parent_hint;
   if (hint.empty()) {
@@ -37,8 +40,8 @@ Result<std::shared_ptr<BlockImage>> open_parent(Storage const& storage, Descript
                             storage.path(), descriptor.parent_cid));
   }
   if (!context.options.follow_references) {
-    return fail(Errc::denied, fmt::format("{}: is a child of \"{}\"; allow following references to open both",
-                                          storage.path(), hint));
+    return fail(Errc::denied,
+                fmt::format("{}: is a child of \"{}\"; {}", storage.path(), hint, reference_hint));
   }
   auto const where = fmt::format("{}: parent", storage.path());
   context.options.read_only = true;
@@ -63,7 +66,7 @@ Result<std::unique_ptr<BlockImage>> open_single(std::shared_ptr<Storage const> s
   auto const place = DescriptorPlace{header.descriptor, header.descriptor_bytes};
   auto const text = TRY(read_descriptor(*storage, place));
   auto const descriptor = TRY(parse_descriptor(storage->path(), text));
-  auto parent = TRY(open_parent(*storage, descriptor, std::move(context)));
+  auto parent = TRY(open_parent(*storage, descriptor, header.bytes, std::move(context)));
   auto disk = TRY(open_sparse(storage, header, header.bytes, {std::move(parent), 0}));
   auto parts = std::vector<VmdkImage::Part>{};
   parts.push_back({0, header.bytes, std::move(disk)});
@@ -83,13 +86,20 @@ Result<std::unique_ptr<BlockImage>> open(Storage file, OpenContext context) {
   }
   auto const text = TRY(read_descriptor(*storage, place));
   auto const descriptor = TRY(parse_descriptor(storage->path(), text));
-  auto const parent = TRY(open_parent(*storage, descriptor, context));
+  auto const parent = TRY(open_parent(*storage, descriptor, largest_capacity * sector, context));
   auto parts = TRY(open_extents(storage->path(), descriptor, context, parent));
   return std::make_unique<VmdkImage>(std::move(parts), VmdkImage::Identity{storage, place, descriptor.cid});
 }
 
 }  // namespace
 
-ImageFormat const format{.name = "vmdk", .probe = probe, .open = open};
+ImageFormat const format{.name = "vmdk",
+                         .probe = probe,
+                         .open = open,
+                         .create = create,
+                         .describe = describe,
+                         .find_parent = parent_of,
+                         .check = check,
+                         .resize = resize};
 
 }  // namespace vireo::image::vmdk

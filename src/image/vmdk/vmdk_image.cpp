@@ -81,6 +81,14 @@ Result<> VmdkImage::flush() {
   return {};
 }
 
+Result<BlockImage::Place> VmdkImage::place_at(u64 at) {
+  TRY(check_range(identity_.storage->path(), at, 1, geometry_.bytes));
+  auto const& part = part_at(at);
+  auto place = TRY(part.image->place_at(at - part.start));
+  place.extent.start = at;
+  return place;
+}
+
 Result<BlockImage::Extent> VmdkImage::extent_at(u64 at) {
   TRY(check_range(identity_.storage->path(), at, 1, geometry_.bytes));
   auto const& part = part_at(at);

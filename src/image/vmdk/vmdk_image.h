@@ -32,6 +32,7 @@ class VmdkImage final : public BlockImage {
   Result<> discard(u64 at, u64 length) override;
   Result<> flush() override;
   Result<Extent> extent_at(u64 at) override;
+  Result<Place> place_at(u64 at) override;
   /// The content id as it was when the image was opened.
   u32 cid() const { return identity_.cid; }
 

@@ -1,0 +1,14 @@
+#pragma once
+
+#include "cli/image_tool.h"
+
+namespace vireo::cli {
+
+/// Called as "qemu-img" or "qemu-io" the program takes those tools' command lines; else nothing.
+using Program = int (*)(Arguments);
+Program program_named(std::string_view called_as);
+
+int qemu_img(Arguments arguments);
+int qemu_io(Arguments arguments);
+
+}  // namespace vireo::cli

@@ -1,0 +1,118 @@
+#include "image/qcow2/qcow2_operations.h"
+
+#include <fmt/format.h>
+
+#include <bit>
+#include <filesystem>
+
+#include "image/qcow2/editor.h"
+#include "image/qcow2/qcow2_format.h"
+#include "image/qcow2/spec.h"
+#include "vocab/numbers.h"
+
+namespace vireo::image::qcow2 {
+
+Result<> create(CreateRequest const& request) {
+  auto options = OptionReader{request};
+  auto const cluster = TRY(options.size("cluster_size", 65536));
+  auto const compat = options.text("compat", "1.1");
+  auto const bits = TRY(options.size("refcount_bits", 16));
+  auto const lazy = TRY(options.flag("lazy_refcounts", false));
+  auto const compression = options.text("compression_type", "zlib");
+  auto const extended = TRY(options.flag("extended_l2", false));
+  TRY(options.finish());
+  if (extended) return fail(Errc::unsupported, fmt::format("{}: qcow2: extended_l2=on", request.path));
+  if (compat != "1.1" && compat != "v3" && compat != "0.10" && compat != "v2") {
+    return fail(Errc::invalid, fmt::format("compat '{}': 0.10 or 1.1", compat));
+  }
+  if (!std::has_single_bit(cluster) || !std::has_single_bit(bits) || bits > 64) {
+    return fail(Errc::invalid,
+                fmt::format("{}: cluster_size {} and refcount_bits {} are powers of two, from 512 to "
+                            "2M and from 1 to 64",
+                            request.path, cluster, bits));
+  }
+  if (compression != "zlib" && compression != "zstd") {
+    return fail(Errc::invalid, fmt::format("compression_type '{}': zlib or zstd", compression));
+  }
+  return create_qcow2_with({.backing = request.backing,
+                            .cluster_bits = static_cast<u32>(std::countr_zero(cluster)),
+                            .version = compat == "0.10" || compat == "v2" ? 2u : 3u,
+                            .refcount_order = static_cast<u32>(std::countr_zero(bits)),
+                            .lazy_refcounts = lazy,
+                            .zstd = compression == "zstd",
+                            .trust_backing = request.trust_backing},
+                           request.path, request.bytes);
+}
+
+Result<Description> describe(Storage const& storage) {
+  auto const header = TRY(read_header(storage));
+  auto const corrupt = (header.incompatible_features & incompatible::corrupt) != 0;
+  auto description = Description{.bytes = header.size, .cluster = header.cluster_size()};
+  description.backing_file = header.backing_file;
+  description.backing_format = header.backing_format;
+  description.dirty = (header.incompatible_features & incompatible::dirty) != 0;
+  description.corrupt = corrupt;
+  description.facts = {
+      {"compat", std::string{header.version < 3 ? "0.10" : "1.1"}},
+      {"compression type", std::string{header.compression == Compression::zstd ? "zstd" : "zlib"}}};
+  if (header.version >= 3) {
+    description.facts.push_back({"lazy refcounts", (header.compatible_features & 1) != 0});
+    description.facts.push_back({"refcount bits", u64{1} << header.refcount_order});
+    description.facts.push_back({"corrupt", corrupt});
+    description.facts.push_back({"extended l2", false});
+  } else {
+    description.facts.push_back({"refcount bits", u64{16}});
+  }
+  for (auto const& each : TRY(read_snapshots(storage, header)).snapshots)
+    description.snapshots.push_back(each.info);
+  return description;
+}
+
+Result<std::string> parent_of(Storage const& storage) {
+  return backing_path(storage, TRY(read_header(storage)).backing_file);
+}
+
+Result<> resize(Storage const& storage, u64 bytes) { return TRY(Editor::open(storage)).resize(bytes); }
+
+/// The header's cluster is written anew: the extensions but the backing format stay, then comes the name.
+Result<> set_backing(Storage const& storage, Backing const& backing) {
+  auto const header = TRY(read_header(storage));
+  auto old = std::vector<std::byte>(header.cluster_size());
+  TRY(storage.read(0, old));
+  auto const length =
+      header.version < 3 ? header_at::v2_length : u64{load_be<u32>(old.data() + header_at::header_length)};
+  auto const old_name = load_be<u64>(old.data() + header_at::backing_file_offset);
+  auto fresh = std::vector<std::byte>{old.begin(), old.begin() + static_cast<std::ptrdiff_t>(length)};
+  auto const put = [&](u32 type, ConstBytes content) {
+    auto const at = fresh.size();
+    fresh.resize(at + 8 + align_up(content.size(), 8));
+    store_be<u32>(fresh.data() + at, type);
+    store_be<u32>(fresh.data() + at + 4, static_cast<u32>(content.size()));
+    std::ranges::copy(content, fresh.begin() + static_cast<std::ptrdiff_t>(at + 8));
+  };
+  if (!backing.path.empty() && !backing.format.empty()) {
+    put(extension::backing_format, std::as_bytes(std::span{backing.format}));
+  }
+  auto const end = old_name != 0 ? old_name : header.cluster_size();
+  for (auto at = length; at + 8 <= end;) {
+    auto const type = load_be<u32>(old.data() + at);
+    auto const bytes = u64{load_be<u32>(old.data() + at + 4)};
+    if (type == extension::end || bytes > end - at - 8) break;
+    if (type != extension::backing_format) put(type, ConstBytes{old}.subspan(at + 8, bytes));
+    at += 8 + align_up(bytes, 8);
+  }
+  put(extension::end, {});
+  store_be<u64>(fresh.data() + header_at::backing_file_offset, backing.path.empty() ? 0 : fresh.size());
+  store_be<u32>(fresh.data() + header_at::backing_file_size, static_cast<u32>(backing.path.size()));
+  auto const name = std::as_bytes(std::span{backing.path});
+  fresh.insert(fresh.end(), name.begin(), name.end());
+  if (backing.path.size() > longest_backing_name || fresh.size() > header.cluster_size()) {
+    return fail(Errc::invalid,
+                fmt::format("{}: the backing file's path is too long for the header", storage.path()));
+  }
+  fresh.resize(align_up(fresh.size(), 512));
+  TRY(storage.write(0, fresh));
+  return storage.sync();
+}
+
+}  // namespace vireo::image::qcow2

@@ -36,7 +36,7 @@ void read_hit(benchmark::State& state) {
 }
 BENCHMARK(read_hit);
 
-/// `pages` pages in turn: the first level holds 4096, the second 8192.
+/// `pages` pages in turn: the first level holds 16384, the second 8192.
 void read_pages(benchmark::State& state) {
   auto guest = Guest{};
   auto const size = static_cast<u64>(state.range(0)) * page_size;

@@ -29,7 +29,7 @@ constexpr bool in_page(u64 tag, u64 address, u64 size) { return (address ^ tag) 
 /// What translated code reaches through its GS base: the TLB of one address space and privilege, and behind it
 /// the translator's own tables, which nobody else touches.
 struct alignas(page_size) Window {
-  static constexpr u32 tlb_entries{4096}, jump_entries{32768}, slot_entries{131072};
+  static constexpr u32 tlb_entries{16384}, jump_entries{32768}, slot_entries{131072};
   struct Jump {
     u64 linear, code;
   };

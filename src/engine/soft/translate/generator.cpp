@@ -56,6 +56,13 @@ void Generator::entries() {
   flags_written();
   block().entry = from_entry();
   loans_begin();
+  if (region_.loops && region_.vectors) {
+    auto first = Item{};
+    first.flags_needed = region_.live_flags;
+    need_vectors(first);
+    if (region_.live_flags != 0) restore_flags();
+    flags_written();
+  }
   if (region_.comes_back && block().grouped) return prepare_loop();
   groups_before_loop();
   out_.bind(body_);

@@ -22,22 +22,27 @@ struct Family {
   i32 low{}, high{};
   bool write{};
   i32 offset{};  // of base + index * scale from where the turn began
+  i32 stride{};  // the offset at the first way back, which must be that at all of them
+  bool turned{};
   bool steady{true};
 
   u32 count() const { return static_cast<u32>(std::popcount(members)); }
   bool usable() const {
-    return steady && std::abs(offset) <= farthest_stride && high - low <= widest_range;
+    return steady && std::abs(stride) <= farthest_stride && high - low <= widest_range;
   }
 };
 
-/// The only branch to the region's start, or its count when there is another or none.
-u32 only_way_back(Region const& region) {
+bool goes_back(Item const& item) {
+  if (item.kind != Kind::branch && item.kind != Kind::jump && item.kind != Kind::loop) return false;
+  return static_cast<i64>(item.insn.immediate) + item.offset + item.insn.length == 0;
+}
+
+/// The last branch to the region's start, or its count when LOOP is one.
+u32 last_way_back(Region const& region) {
   auto found = region.count;
   for (auto i = 0u; i < region.count; ++i) {
-    auto const& item = region.items[i];
-    if (item.kind != Kind::branch && item.kind != Kind::jump && item.kind != Kind::loop) continue;
-    if (static_cast<i64>(item.insn.immediate) + item.offset + item.insn.length != 0) continue;
-    if (found != region.count || item.kind == Kind::loop) return region.count;
+    if (!goes_back(region.items[i])) continue;
+    if (region.items[i].kind == Kind::loop) return region.count;
     found = i;
   }
   return found;
@@ -80,6 +85,10 @@ void follow(Family& family, Item const& item) {
   };
   move(family.base, 1);
   move(family.index, family.scale);
+  if (!goes_back(item)) return;
+  if (!family.turned) family.stride = family.offset;
+  family.turned = true;
+  family.steady = family.steady && family.stride == family.offset;
 }
 
 }  // namespace
@@ -87,7 +96,7 @@ void follow(Family& family, Item const& item) {
 void find_moving_groups(Region& region) {
   static_assert(Region::max_items <= 64);
   if (!region.loops || region.live_flags != 0) return;
-  auto const way_back = only_way_back(region);
+  auto const way_back = last_way_back(region);
   if (way_back == region.count) return;
   auto families = std::array<Family, 12>{};
   auto count = 0u;
@@ -110,7 +119,7 @@ void find_moving_groups(Region& region) {
   }
   auto const all = std::span{families.data(), count};
   auto const usable = all.first(count - std::ranges::partition(all, &Family::usable).size());
-  if (std::ranges::none_of(usable, [](auto const& family) { return family.offset != 0; })) return;
+  if (std::ranges::none_of(usable, [](auto const& family) { return family.stride != 0; })) return;
   std::ranges::sort(usable, std::ranges::greater{}, &Family::count);
   auto free = free_registers(region);
   auto const take = [&] {
@@ -133,7 +142,7 @@ void find_moving_groups(Region& region) {
     group.moves = true;
     group.index = family.index;
     group.scale = family.scale;
-    group.stride = family.offset;
+    group.stride = family.stride;
     for (auto i = 0u; i < region.count; ++i) {
       if (family.members >> i & 1) region.items[i].group = static_cast<u8>(number);
     }

@@ -177,10 +177,11 @@ class Mmu {
     }
 
    private:
-    static constexpr u32 count{32768};
+    // A guest compiler executes some 5000 pages: one in 150 others is taken for one of them.
+    static constexpr u32 count{131072};
     static constexpr std::pair<u32, u32> bits_of(u64 page) {
       auto const hash = page * 0x9e3779b97f4a7c15;
-      return {static_cast<u32>(hash >> 49), static_cast<u32>(hash >> 34) % count};
+      return {static_cast<u32>(hash >> 47), static_cast<u32>(hash >> 30) % count};
     }
     bool empty_{true};
     std::array<u64, count / 64> bits_{};

@@ -154,6 +154,7 @@ class Translator final : private Slots, private Features, private Lowering, publ
   std::unordered_map<u64, u32> slots_;
   std::map<std::tuple<u64, u32, u16>, u64> code_tags_;  // by CS base, limit and mode
   JumpTables tables_;
+  bool pages_moved_{};  // since the tables were cleared
   struct Recent {
     u64 linear{};
     PageCode* page{};

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "engine/soft/interp/system/event.h"
 #include "engine/soft/interp/trace.h"
@@ -96,6 +97,7 @@ RunExit Translator::leave_settled(ExitKind kind) {
     case ExitKind::trap: return step();
     case ExitKind::stale: {
       ++counters_.stale;
+      if (std::exchange(pages_moved_, false)) tables_.clear_all();
       auto const generation = generation_;
       auto const target = find_block(cache_->blocks[number].grouped);
       if (verifier_ != nullptr) return RunExit::budget;
@@ -193,7 +195,7 @@ void Translator::translate_again(PageCode& page, u64 linear) {
   for (auto& recent : recent_) {
     if (recent.page == &page) recent = {};
   }
-  tables_.clear_all();
+  pages_moved_ = true;  // entries of the tables may lead to stale blocks
 }
 
 void Translator::note_executed(PageCode const& page, u64 linear) {

@@ -232,8 +232,8 @@ void Generator::stale_entries() {
     out_.jmp(trampolines_.exit(ExitKind::stale));
     return at;
   };
-  block().stale_saved_entry = stub(1);
   block().stale_entry = stub(0);
+  block().stale_saved_entry = block().saved_entry != block().entry ? stub(1) : block().stale_entry;
 }
 
 void Generator::cold_code() {

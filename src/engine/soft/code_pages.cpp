@@ -86,12 +86,6 @@ void CodePages::mark(Page at, std::byte* page, u64 chunks, Rendezvous::Member* f
   at.tags->compare_exchange_strong(after, after & ~tags_held, std::memory_order_seq_cst);
 }
 
-void CodePages::clear(Page page) {
-  page.tags->fetch_add(clearing + version, std::memory_order_seq_cst);
-  page.chunks->exchange(0, std::memory_order_seq_cst);
-  page.tags->fetch_sub(clearing, std::memory_order_seq_cst);
-}
-
 void CodePages::stored(std::byte const* host, u64 length, Rendezvous::Member* from) {
   // SOUND: a locked access to our own stack: the bytes are visible before the chunks are looked at, as a
   // translator sets chunks before it reads bytes.
@@ -115,20 +109,23 @@ void CodePages::written(Gpa at, u64 length) {
 /// The chunks go first and the letters follow: who watches the page anew in between loses its code in vain.
 void CodePages::look(std::byte const* host, u64 length, Rendezvous::Member* from) {
   auto hit = std::array<std::byte*, pages_at_once>{};
+  auto tags = std::array<Tags*, pages_at_once>{};
   auto count = std::size_t{};
   auto const tell = [&] {
     if (count != 0) rendezvous_.request(from, {hit.data(), count}, Rendezvous::Request::drop_code);
+    for (auto i = std::size_t{}; i < count; ++i) tags[i]->fetch_sub(clearing, std::memory_order_seq_cst);
     count = 0;
   };
   while (length > 0) {
     auto const offset = offset_in_page(host);
     auto const piece = std::min(length, page_size - offset);
     auto const page = find(host);
-    if (page.chunks != nullptr &&
-        (page.chunks->load(std::memory_order_seq_cst) & chunks_of(offset, piece)) != 0) {
-      clear(page);
+    if (page.chunks != nullptr && is_watched(page, chunks_of(offset, piece))) {
+      page.tags->fetch_add(clearing + version, std::memory_order_seq_cst);
+      page.chunks->store(0, std::memory_order_seq_cst);
       // SOUND: only compared by those who made code from this page.
-      hit[count++] = const_cast<std::byte*>(host - offset);
+      hit[count] = const_cast<std::byte*>(host - offset);
+      tags[count++] = page.tags;
       if (count == hit.size()) tell();
     }
     host += piece;

@@ -17,6 +17,9 @@ namespace vireo::engine::soft {
 /// tag). A TLB takes a write tag by setting `tags_held` and then seeing no chunks; a translator watches by
 /// setting chunks and then seeing no tags_held, or making all vCPUs drop their tags. One of the two sees the
 /// other.
+///
+/// While a store's drop is under way (`clearing`) the chunks are gone, but vCPUs may still run what they made
+/// from the page: no TLB takes a write tag then, and each further store into the page makes all drop it, too.
 class CodePages final : public memory::WriteObserver {
  public:
   static constexpr u64 chunk_size{64};
@@ -53,13 +56,14 @@ class CodePages final : public memory::WriteObserver {
       if (!wanted) return false;
       at.tags->fetch_or(tags_held, std::memory_order_seq_cst);
     }
-    return at.chunks->load(std::memory_order_seq_cst) == 0;
+    return at.chunks->load(std::memory_order_seq_cst) == 0 &&
+           !(at.tags->load(std::memory_order_seq_cst) & clearing_mask);
   }
   /// Some of these bytes, of one page, are watched. After a locked access to them: it will stay so.
   [[gnu::always_inline]] bool watched(std::byte const* host, u64 length) const {
     auto const at = find(host);
     if (at.chunks == nullptr) return false;
-    return (at.chunks->load(std::memory_order_acquire) & chunks_of(offset_in_page(host), length)) != 0;
+    return is_watched(at, chunks_of(offset_in_page(host), length));
   }
   /// A store without a write tag is done. `from` may be null.
   void stored(std::byte const* host, u64 length, Rendezvous::Member* from);
@@ -68,8 +72,8 @@ class CodePages final : public memory::WriteObserver {
  private:
   using Chunks = std::atomic<u64>;
   using Tags = std::atomic<u32>;
-  // Tags: whether some TLB may hold a write tag; how many are just clearing the chunks; and how often that
-  // began.
+  // Tags: whether some TLB may hold a write tag; how many have begun to clear the chunks and not yet made all
+  // vCPUs drop the page; and how often that began.
   static constexpr u32 tags_held{1}, clearing{2}, clearing_mask{0x7ff * clearing}, version{1u << 12};
   struct Region {
     u64 host{};
@@ -97,9 +101,13 @@ class CodePages final : public memory::WriteObserver {
     }
     return {};
   }
+  /// The order matters: who clears counts itself first.
+  static bool is_watched(Page at, u64 chunks) {
+    return (at.chunks->load(std::memory_order_seq_cst) & chunks) != 0 ||
+           (at.tags->load(std::memory_order_seq_cst) & clearing_mask) != 0;
+  }
   void forget_regions();
   void mark(Page at, std::byte* page, u64 chunks, Rendezvous::Member* from);
-  static void clear(Page page);
   void look(std::byte const* host, u64 length, Rendezvous::Member* from);
 
   memory::GuestMemory& memory_;

@@ -187,6 +187,25 @@ TEST_F(CodePagesTest, PageIsWatchedEvenIfAStoreComesWhileOthersAreAsked) {
   EXPECT_FALSE(pages_.watched(host(code), 8)) << "it was noticed";
 }
 
+TEST_F(CodePagesTest, StoresAreNoticedWhileAnothersStoreIsBeingTold) {
+  auto other = Vcpu{machine_, pages_, 1};
+  vcpu_.member.enter_code();
+  watch(code, 64);
+  auto thread = std::thread{[&] { other.cpu.write<u64>(ds, code, 2); }};
+  while (vcpu_.cpu.attention.load() == 0)
+    std::this_thread::yield();  // it waits for us, who still have the code
+
+  EXPECT_TRUE(pages_.watched(host(code), 8));
+  EXPECT_FALSE(pages_.allow_write_tag(host(code), true));
+  vcpu_.cpu.write<u64>(ds, code, 3);
+  EXPECT_GE(drops(), 1u);
+
+  vcpu_.member.leave_code();
+  thread.join();
+  EXPECT_FALSE(pages_.watched(host(code), 8));
+  EXPECT_TRUE(pages_.allow_write_tag(host(code), true));
+}
+
 /// One vCPU rewrites a number that others have translated, again and again; each translates with what it has
 /// dropped.
 TEST_F(CodePagesTest, NoStoreIsLostBetweenThreads) {

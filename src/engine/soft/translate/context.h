@@ -54,8 +54,8 @@ struct alignas(256) Context {
   u64 host_stack{};
   u64 fs_base{}, gs_base{};
   std::array<u64, 12> distances{};  // from guest to host addresses, of groups that have no register
-  u64 tsc_offset{};       // what the guest's TSC is beyond the host's
-  u32 interrupt_waits{};  // an interrupt could be delivered were IF set
+  u64 tsc_offset{};                 // what the guest's TSC is beyond the host's
+  u32 interrupt_waits{};            // an interrupt could be delivered were IF set
   Translator* translator{};
   // In 16- and 32-bit code, by segment register: base, and Cpu::end_of() for reads and writes.
   std::array<u64, 6> segment_base{}, read_end{}, write_end{};

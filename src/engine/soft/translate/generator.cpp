@@ -105,8 +105,9 @@ void Generator::native(Item const& item) {
     if (item.writes_flags) flags_written();
   };
   // Reaching what was checked before leaves the flags, and what provides them spoils r11.
-  auto const checked = item.group != Item::no_group &&
-                       (!item.first_of_group || region_.groups[item.group].moves || region_.groups[item.group].before_loop);
+  auto const checked =
+      item.group != Item::no_group &&
+      (!item.first_of_group || region_.groups[item.group].moves || region_.groups[item.group].before_loop);
   auto memory = Mem{.base = scratch};
   if (checked) provide_flags();
   if (item.memory_operand != 0xff) memory = reach(item);
@@ -118,7 +119,8 @@ void Generator::native(Item const& item) {
   }
   if (!reencode(out_, insn, map_, memory)) {
     // AH to BH beside a register that needs REX: another base for the moment.
-    if (memory.base != scratch || memory.index != Reg::none || memory.disp != 0) out_.lea(Width::q, scratch, memory);
+    if (memory.base != scratch || memory.index != Reg::none || memory.disp != 0)
+      out_.lea(Width::q, scratch, memory);
     out_.xchg(Width::q, scratch, Reg::rsi);
     memory = {.base = Reg::rsi};
     auto const written = reencode(out_, insn, map_, memory);
@@ -256,8 +258,7 @@ void Generator::cold_code() {
           out_.test(Width::q, scratch, scratch);
           out_.jcc(Cond::ne, each.back);
         }
-        if (each.flags == Saved::carry)
-          out_.alu_imm(Alu::add, Width::b, saved_flags, -1);
+        if (each.flags == Saved::carry) out_.alu_imm(Alu::add, Width::b, saved_flags, -1);
         finish_leaving({.kind = Cold::Kind::leave, .flags = each.flags, .number = each.fall_back});
         break;
       }

@@ -156,7 +156,9 @@ class Generator {
   u32 new_exit(i64 target, bool flags_saved);
   bool in_page(i64 target) const;
   /// A jump to the block's own start that stays in it.
-  bool goes_round(i64 target) const { return target == block().start && (!region_.comes_back || block().grouped); }
+  bool goes_round(i64 target) const {
+    return target == block().start && (!region_.comes_back || block().grouped);
+  }
   i64 target_of(Item const& item) const;
   void poll_at_start();
   void finish_leaving(Cold const& leaving);

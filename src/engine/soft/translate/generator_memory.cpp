@@ -161,7 +161,8 @@ Mem Generator::reach_in_group(Item const& item, i32 displacement) {
     check_group(group, item, writes);
     return {.base = scratch, .disp = displacement - group.low};
   }
-  return {.base = host(group.base), .index = distance(item.group), .scale = 1, .disp = displacement - group.low};
+  return {
+      .base = host(group.base), .index = distance(item.group), .scale = 1, .disp = displacement - group.low};
 }
 
 // The register that holds a group's distance. Leaves the flags.

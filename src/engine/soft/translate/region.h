@@ -75,9 +75,9 @@ struct Item {
 /// Accesses through one base register that lie close together: the first checks for all of them.
 struct AccessGroup {
   u8 base{};   // guest register
-  u8 place{};  // host register that holds the distance from guest to host addresses: the region does not use it;
-               // no_place: it lies in the context
-  i32 low{};   // of all accesses, relative to the base register where the first one is
+  u8 place{};  // host register that holds the distance from guest to host addresses: the region does not use
+               // it; no_place: it lies in the context
+  i32 low{};  // of all accesses, relative to the base register where the first one is
   u32 bytes{};
   bool write{};
   bool before_loop{};  // checked once, before the region's loop begins

@@ -151,8 +151,10 @@ u16 free_registers(Region const& region) {
     free = static_cast<u16>(free & ~(1u << (15 - std::countl_zero(free))));
   }
   free = static_cast<u16>(free & ~region.taken);
-  auto const lent_out = std::popcount(static_cast<u16>(region.registers & without_register)) + std::popcount(region.taken);
-  while (std::popcount(free) + lent_out > static_cast<int>(Block::most_loans)) free = static_cast<u16>(free & (free - 1));
+  auto const lent_out =
+      std::popcount(static_cast<u16>(region.registers & without_register)) + std::popcount(region.taken);
+  while (std::popcount(free) + lent_out > static_cast<int>(Block::most_loans))
+    free = static_cast<u16>(free & (free - 1));
   return free;
 }
 

@@ -27,9 +27,7 @@ struct Family {
   bool steady{true};
 
   u32 count() const { return static_cast<u32>(std::popcount(members)); }
-  bool usable() const {
-    return steady && std::abs(stride) <= farthest_stride && high - low <= widest_range;
-  }
+  bool usable() const { return steady && std::abs(stride) <= farthest_stride && high - low <= widest_range; }
 };
 
 bool goes_back(Item const& item) {

@@ -133,7 +133,8 @@ u64 Translator::go_to(u64 linear, Rights rights) {
   auto const window = cpu_.mmu.window(rights);
   auto const mode = static_cast<u16>(rights == Rights::user ? mode_ & ~CodeMode::supervisor_key
                                                             : mode_ | CodeMode::supervisor_key);
-  if (verifier_ != nullptr || context_->poll != 0 || !tables_.ready(window, CodeMode::window_key(mode))) return 0;
+  if (verifier_ != nullptr || context_->poll != 0 || !tables_.ready(window, CodeMode::window_key(mode)))
+    return 0;
   auto& table = cpu_.mmu.window_at(window);
   auto const index = JumpTables::jump_index(linear);
   auto const& jump = table.jumps[index];

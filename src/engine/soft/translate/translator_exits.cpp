@@ -273,10 +273,11 @@ void Translator::trap() {
     if (site.traps && site.host_offset == offset) return settle(i);
   }
   auto const& block = cache_->blocks[number];
-  VIREO_LOG_GUEST(observe::Level::error, "engine",
-                  "unexpected exception in translated code, {} bytes behind the beginning of block {}, near {:#x}: {:02x}",
-                  offset - block.indirect_entry, number, rip_at(*block.page, block.start),
-                  fmt::join(std::span{cache_->executable(offset), 16}, " "));
+  VIREO_LOG_GUEST(
+      observe::Level::error, "engine",
+      "unexpected exception in translated code, {} bytes behind the beginning of block {}, near {:#x}: {:02x}",
+      offset - block.indirect_entry, number, rip_at(*block.page, block.start),
+      fmt::join(std::span{cache_->executable(offset), 16}, " "));
   std::abort();
 }
 

@@ -77,7 +77,7 @@ struct AccessGroup {
   u8 base{};   // guest register
   u8 place{};  // host register that holds the distance from guest to host addresses: the region does not use
                // it; no_place: it lies in the context
-  i32 low{};  // of all accesses, relative to the base register where the first one is
+  i32 low{};   // of all accesses, relative to the base register where the first one is
   u32 bytes{};
   bool write{};
   bool before_loop{};  // checked once, before the region's loop begins

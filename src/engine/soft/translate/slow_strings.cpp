@@ -31,7 +31,8 @@ template <typename T>
 void move_down(std::byte* to, std::byte const* from, u64 count) {
   for (auto at = count; at-- > 0;) {
     store_le<T>(to + at * sizeof(T), load_le<T>(from + at * sizeof(T)));
-    asm volatile("" ::: "memory");  // each element is stored before the next is read
+    // SOUND: no instruction; each element is stored before the next is read.
+    asm volatile("" ::: "memory");
   }
 }
 /// From the last element to the first.

@@ -103,6 +103,9 @@ int image_measure(ImageTool const& tool, Arguments arguments) {
     auto request = image::MeasureRequest{.format = format_named(target),
                                          .bytes = source ? source->geometry().bytes : size,
                                          .source = source.get()};
+    // qemu-img speaks of bitmaps where both could hold some.
+    auto const source_format = !name.empty() || words.empty() ? name : TRY(image::probe_format(words[0]));
+    auto const has_bitmaps = source_format == "qcow2" && request.format == "qcow2";
     auto options = std::map<std::string, std::string>{};
     for (auto const& each : options_text) TRY(add_options(options, each));
     if (options.contains("cluster_size")) TRY(into_size(request.cluster)(options["cluster_size"]));
@@ -110,12 +113,13 @@ int image_measure(ImageTool const& tool, Arguments arguments) {
     auto const result = TRY(image::measure_image(request));
     if (output == "json") {
       auto json = JsonText::object();
-      if (request.format == "qcow2" && source) json.add("bitmaps", u64{0});
+      if (has_bitmaps) json.add("bitmaps", u64{0});
       json.add("required", result.required).add("fully-allocated", result.fully_allocated);
       fmt::print("{}\n", json.dump());
       return {};
     }
     fmt::print("required size: {}\nfully allocated size: {}\n", result.required, result.fully_allocated);
+    if (tool.is_qemu() && has_bitmaps) fmt::print("bitmaps size: 0\n");
     return {};
   };
   return tool.failed(run());

@@ -99,7 +99,6 @@ std::string snapshot_table(std::vector<image::SnapshotInfo> const& snapshots) {
                                    each.clock_ns / 1'000'000 % 1000);
     text += fmt::format("{:<9} {:<16} {:>8}{:>20}{:>13}{:>11}\n", each.id, each.name,
                         human_size(each.machine_state_bytes), date, clock, "");
-    while (text.size() > 1 && text[text.size() - 2] == ' ') text.erase(text.size() - 2, 1);
   }
   return text;
 }

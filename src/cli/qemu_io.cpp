@@ -227,7 +227,7 @@ class Session {
         end += next.length;
       }
       fmt::print("{} ({:#x}) bytes {} allocated at offset {} ({:#x})\n",
-                 size_text(static_cast<double>(end - at)), end - at, data ? "    " : "not ",
+                 size_text(static_cast<double>(end - at)), end - at, data ? "   " : "not",
                  size_text(static_cast<double>(at)), at);
       at = end;
     }

@@ -33,6 +33,7 @@ class BlockImage {
   struct Place {
     Extent extent{};
     std::optional<u64> offset{};  // in the file, if it lies there as it is
+    bool hole{};                  // the file has a hole there
   };
 
   virtual ~BlockImage() = default;

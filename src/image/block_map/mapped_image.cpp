@@ -107,7 +107,14 @@ Result<> MappedImage::write_tables() {
     if (outcome) unused = take_unused(given_up);
   }
   TRY(outcome);
-  for (auto const& place : unused) TRY(storage_->discard(place.offset, place.length));
+  // Neighbours together: of small packed blocks the file system frees what fills its own.
+  std::ranges::sort(unused, {}, &GivenUp::offset);
+  for (auto index = std::size_t{0}; index < unused.size();) {
+    auto const start = unused[index].offset;
+    auto end = start;
+    for (; index < unused.size() && unused[index].offset == end; ++index) end += unused[index].length;
+    TRY(storage_->discard(start, end - start));
+  }
   auto const lock = Lock{mutex_};
   for (auto const& place : unused) {
     if (place.length == shape_.block && !shape_.packs) space_.free_block(place.offset);

@@ -12,7 +12,8 @@ namespace vireo::image {
 namespace {
 
 constexpr std::size_t most_findings{1000};
-constexpr u64 grain{4096};  // of holes in files
+constexpr u64 grain{4096};      // of holes in files
+constexpr u64 crumb{64 * KiB};  // beside tables less than this is no block that was lost
 
 struct Checker {
   Storage const& storage;
@@ -60,7 +61,8 @@ struct Checker {
       auto const end = extent.length == 0 ? to : std::min(to, at + extent.length);
       auto const start = align_up(at, grain);
       auto const stop = align_down(end, grain);
-      if (extent.data && extent.length != 0 && start < stop) TRY(lost(start, stop));
+      auto const counts = start < stop && stop - start >= std::min(placement.unit, crumb);
+      if (extent.data && extent.length != 0 && counts) TRY(lost(start, stop));
       at = end;
     }
     return {};

@@ -38,7 +38,7 @@ Result<MapEntry> look_up(std::vector<OpenLayer> const& layers, u64 at, u64 bytes
     if (place.extent.presence == BlockImage::Presence::absent) continue;
     entry.present = true;
     entry.data = place.extent.presence == BlockImage::Presence::data;
-    entry.zero = !entry.data;
+    entry.zero = !entry.data || place.hole;
     entry.offset = place.offset;
     entry.file = layer.path;
     return entry;

@@ -116,7 +116,7 @@ class Checker {
         if (there) {
           auto const end = std::min(place.offset + place.length, u64{counts_.size()} << header_.cluster_bits);
           use(place.offset, end - place.offset);
-          if (active) ++report_.allocated, ++report_.compressed;
+          if (active) ++report_.allocated, ++report_.compressed, ++report_.fragmented;
         } else {
           TRY(refuse(table, index, place.offset));
         }

@@ -181,7 +181,33 @@ Result<> Refcounts::release(u64 cluster) {
   return {};
 }
 
+/// A run over several regions, each of which begins with its block as a rule: at the end of the file, the
+/// blocks that count it behind it.
+Result<ClusterRun> Refcounts::allocate_long(u64 wanted) {
+  auto const regions = (wanted + per_block_ - 2) / (per_block_ - 1);
+  auto const first_region = [&] {
+    return ((end_of_file_ >> header_.cluster_bits) + per_block_ - 1) / per_block_;
+  };
+  while (first_region() + regions > table_.size()) TRY(grow_table(first_region() + regions));
+  auto const region = first_region();
+  auto const start = region * per_block_;
+  for (auto each = u64{0}; each < regions; ++each) {
+    auto const offset = (start + wanted + each) << header_.cluster_bits;
+    if (table_[region + each] != 0) return corrupt(fmt::format("block {} counts nothing", region + each));
+    blocks_.create(offset);
+    set_table_entry(region + each, offset);
+    add_metadata(offset);
+  }
+  for (auto cluster = start; cluster < start + wanted + regions; ++cluster) {
+    auto* const block = TRY(block_of(cluster, false));
+    set(*block, cluster, 1);
+  }
+  end_of_file_ = (start + wanted + regions) << header_.cluster_bits;
+  return ClusterRun{start << header_.cluster_bits, wanted};
+}
+
 Result<ClusterRun> Refcounts::allocate(u64 wanted, bool all) {
+  if (all && wanted >= per_block_) return allocate_long(wanted);
   auto start = first_free_;
   auto count = u64{0};
   for (auto cluster = start; count < wanted; ++cluster) {

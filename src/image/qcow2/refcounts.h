@@ -55,6 +55,7 @@ class Refcounts {
 
   Result<Table*> block_of(u64 cluster, bool create);
   Result<Table*> create_block(u64 index);
+  Result<ClusterRun> allocate_long(u64 wanted);
   Result<> grow_table(u64 at_least);
   u64 get(Table const& block, u64 cluster) const;
   void set(Table& block, u64 cluster, u64 value) const;

@@ -140,7 +140,7 @@ Result<CheckReport> check(Storage const& storage, Repair repair) {
                                           {0, footer.data_offset, dynamic_bytes},
                                           {0, header.table_at, table_bytes}},
                              .end = end,
-                             .unit = header.block,
+                             .unit = align_up(header.bitmap_bytes(), 4096) + header.block,
                              .total = (footer.bytes + header.block - 1) / header.block};
   for (auto const& locator : header.locators) {
     placement.metadata.push_back({0, locator.at, align_up(locator.length, 512)});

@@ -73,16 +73,18 @@ void CodePages::watch(std::byte* page, u64 chunks, Rendezvous::Member* from) {
 // SOUND: after chunks are set, a TLB takes no new write tag unless somebody clears the chunks; so once all have
 // dropped theirs, tags_held may go, if the page was in nobody's hands from before the chunks were set until
 // then: that is, if neither the count nor the version of clearings has moved. Else it stays, and costs the next
-// watcher a rendezvous in vain.
+// watcher a rendezvous in vain. stores_beside stays: a vCPU may store beside other chunks at any time, and
+// takes that up by setting it and then seeing that its own chunks are clear; so it, or who sets them, sees the
+// other.
 void CodePages::mark(Page at, std::byte* page, u64 chunks, Rendezvous::Member* from) {
   auto const before = at.tags->load(std::memory_order_seq_cst);
   if ((at.chunks->load(std::memory_order_seq_cst) & chunks) != chunks) {
     at.chunks->fetch_or(chunks, std::memory_order_seq_cst);
   }
   auto after = at.tags->load(std::memory_order_seq_cst);
-  if (!(after & tags_held)) return;
+  if (!(after & (tags_held | stores_beside))) return;
   rendezvous_.request(from, {&page, 1}, Rendezvous::Request::drop_write_tags);
-  if (after != (before | tags_held) || (after & clearing_mask) != 0) return;
+  if (!(after & tags_held) || after != (before | tags_held) || (after & clearing_mask) != 0) return;
   at.tags->compare_exchange_strong(after, after & ~tags_held, std::memory_order_seq_cst);
 }
 

@@ -59,6 +59,18 @@ class CodePages final : public memory::WriteObserver {
     return at.chunks->load(std::memory_order_seq_cst) == 0 &&
            !(at.tags->load(std::memory_order_seq_cst) & clearing_mask);
   }
+  /// Whether a store of these bytes, of one page, may go on without being told: none of them is watched, nor
+  /// will be before the vCPU has left the code that stores. For pages that get no write tag.
+  [[gnu::always_inline]] bool allow_store_beside(std::byte const* host, u64 length) {
+    auto const at = find(host);
+    auto const wanted = chunks_of(offset_in_page(host), length);
+    if (at.chunks == nullptr || is_watched(at, wanted)) return false;
+    if (!rendezvous_.has_several()) return true;
+    if (!(at.tags->load(std::memory_order_acquire) & stores_beside)) {
+      at.tags->fetch_or(stores_beside, std::memory_order_seq_cst);
+    }
+    return !is_watched(at, wanted);
+  }
   /// Some of these bytes, of one page, are watched. After a locked access to them: it will stay so.
   [[gnu::always_inline]] bool watched(std::byte const* host, u64 length) const {
     auto const at = find(host);
@@ -72,9 +84,10 @@ class CodePages final : public memory::WriteObserver {
  private:
   using Chunks = std::atomic<u64>;
   using Tags = std::atomic<u32>;
-  // Tags: whether some TLB may hold a write tag; how many have begun to clear the chunks and not yet made all
-  // vCPUs drop the page; and how often that began.
-  static constexpr u32 tags_held{1}, clearing{2}, clearing_mask{0x7ff * clearing}, version{1u << 12};
+  // Tags: whether some TLB may hold a write tag; whether vCPUs may store beside code (from then on for ever);
+  // how many have begun to clear the chunks and not yet made all vCPUs drop the page; and how often that began.
+  static constexpr u32 tags_held{1}, stores_beside{2}, clearing{4}, clearing_mask{0x3ff * clearing},
+      version{1u << 12};
   struct Region {
     u64 host{};
     u64 bytes{};
@@ -102,7 +115,7 @@ class CodePages final : public memory::WriteObserver {
     return {};
   }
   /// The order matters: who clears counts itself first.
-  static bool is_watched(Page at, u64 chunks) {
+  [[gnu::always_inline]] static bool is_watched(Page at, u64 chunks) {
     return (at.chunks->load(std::memory_order_seq_cst) & chunks) != 0 ||
            (at.tags->load(std::memory_order_seq_cst) & clearing_mask) != 0;
   }

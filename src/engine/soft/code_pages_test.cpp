@@ -73,9 +73,33 @@ TEST_F(CodePagesTest, WatchedPageLosesWriteTagsAndGetsNone) {
   EXPECT_FALSE(vcpu_.has_write_tag(code));
   vcpu_.cpu.write<u64>(ds, code, 2);
   EXPECT_FALSE(vcpu_.has_write_tag(code));
-  EXPECT_EQ(vcpu_.cpu.mmu.refill(code, 8, Access::write, vcpu_.cpu.rights()), nullptr);
-  EXPECT_NE(vcpu_.cpu.mmu.refill(code, 8, Access::read, vcpu_.cpu.rights()), nullptr);
   EXPECT_EQ(drops(), 0u) << "beside the code";
+}
+
+TEST_F(CodePagesTest, StoresBesideCodeNeedNotBeTold) {
+  watch(code + 0x100, 64);
+  auto const refill = [&](u64 at, u32 size) {
+    return vcpu_.cpu.mmu.refill(at, size, Access::write, vcpu_.cpu.rights());
+  };
+
+  EXPECT_EQ(refill(code + 0xf8, 8), host(code + 0xf8));
+  EXPECT_EQ(refill(code + 0xf8, 9), nullptr) << "into the watched piece";
+  EXPECT_EQ(refill(code + 0x13f, 1), nullptr);
+  EXPECT_EQ(refill(code + 0x140, 1), host(code + 0x140));
+  EXPECT_FALSE(vcpu_.has_write_tag(code));
+}
+
+TEST_F(CodePagesTest, WhoWatchesAPieceMakesOthersEndTheirStoresBesideCode) {
+  auto other = Vcpu{machine_, pages_, 1};
+  watch(code + 0x100, 64);
+  EXPECT_TRUE(other.member.enter_code());
+  other.member.leave_code();
+  ASSERT_NE(other.cpu.mmu.refill(code, 8, Access::write, other.cpu.rights()), nullptr);
+
+  watch(code, 64);
+
+  EXPECT_FALSE(other.member.enter_code()) << "it has mail";
+  EXPECT_EQ(other.cpu.mmu.refill(code, 8, Access::write, other.cpu.rights()), nullptr);
 }
 
 TEST_F(CodePagesTest, EveryKindOfStoreIntoCodeDropsItsPage) {

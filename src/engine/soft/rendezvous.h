@@ -83,6 +83,8 @@ class Rendezvous {
   Rendezvous(Rendezvous const&) = delete;
   Rendezvous& operator=(Rendezvous const&) = delete;
 
+  bool has_several() const { return members_.size() > 1; }
+
   /// Any thread; the caller holds no lock that a vCPU in code may wait for. `from` is the caller's own part, or
   /// null when no vCPU asks: it hears of the pages at once, and of others' requests while it waits.
   void request(Member* from, std::span<std::byte* const> pages, Request request);

@@ -233,6 +233,7 @@ class Mmu {
   Cached& insert(Cached const& cached, Cached* old) noexcept;
   /// Whether stores may pass unseen now.
   bool fill(u64 linear, Access access, Rights rights, Cached const& cached) noexcept;
+  bool may_store_beside_code(Cached const& cached, std::byte const* host, u32 size) const noexcept;
   void table_changed(std::byte* entry, Walk const& walk) noexcept;
   void note_large_page(u64 linear, u64 size) noexcept;
   [[noreturn]] void page_fault(u64 linear, Access access, Rights rights, u32 code);

@@ -113,8 +113,15 @@ std::byte* Mmu::refill(u64 linear, u32 size, Access access, Rights rights) noexc
   }
   if (cached->host == nullptr) return nullptr;
   auto const stores = fill(linear, access, rights, *cached);
-  if (access == Access::write && !stores) return nullptr;
-  return cached->host + linear % page_size;
+  auto* const host = cached->host + linear % page_size;
+  if (access == Access::write && !stores && !may_store_beside_code(*cached, host, size)) return nullptr;
+  return host;
+}
+
+/// The page may be stored into, and only code elsewhere in it stands against a write tag.
+bool Mmu::may_store_beside_code(Cached const& cached, std::byte const* host, u32 size) const noexcept {
+  return (cached.flags() & host_writable) && code_pages_ != nullptr && store_log_ == nullptr &&
+         code_pages_->allow_store_beside(host, size);
 }
 
 // ---- page tables ----

@@ -200,6 +200,8 @@ void Generator::check_group(AccessGroup const& group, Item const& item, bool fir
   keep_distance(static_cast<u32>(&group - region_.groups.data()), {.base = base});
 }
 
+// A refill opens these bytes alone for stores, where code lies elsewhere in the page. Loops that move through
+// the page therefore need its write tag, and never refill for stores.
 void Generator::check_range(AccessGroup const& group, Item const& item, bool first_writes) {
   auto& miss = cold(Cold::Kind::refill_group);
   miss.flags = saved_;

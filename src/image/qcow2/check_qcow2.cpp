@@ -92,9 +92,15 @@ class Checker {
 
   Result<> count_disk(u64 l1_at, u64 l1_size, bool active) {
     auto const l1 = TRY(read_entries(l1_at, l1_size));
+    auto tables = u64{0};
     for (auto index = u64{0}; index < l1.size(); ++index) {
       auto const at = l1[index] & l1_entry::offset_mask;
       if (at == 0) continue;
+      if (++tables > counts_.size()) {
+        return fail(Errc::corrupt,
+                    fmt::format("{}: qcow2: its L1 table at {:#x} names more tables than the file holds",
+                                storage_.path(), l1_at));
+      }
       if (use_checked(at, cluster_, "the L2 table of L1 entry", index)) {
         TRY(count_table(at, active));
       } else if (repair_ == Repair::all) {

@@ -60,10 +60,12 @@ Result<> Editor::release_bytes(u64 at, u64 bytes) {
 
 template <typename Act>
 Result<> Editor::for_each_use(Entries const& l1, Act act) {
+  auto tables = u64{0};
   for (auto const entry : l1) {
     auto const table = entry & l1_entry::offset_mask;
     if (table == 0) continue;
-    if (table % header_.cluster_size() != 0 || table >= refcounts_.end_of_file()) {
+    if (++tables > refcounts_.end_of_file() >> header_.cluster_bits || table % header_.cluster_size() != 0 ||
+        table >= refcounts_.end_of_file()) {
       return fail(Errc::corrupt,
                   fmt::format("{}: qcow2: an L2 table at offset {:#x}; run \"check -r all\" on it",
                               storage_->path(), table));

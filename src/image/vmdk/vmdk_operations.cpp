@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "image/create_vmdk.h"
 #include "image/vmdk/disk_files.h"
 #include "image/vmdk/open_extents.h"
@@ -11,6 +13,8 @@
 
 namespace vireo::image::vmdk {
 namespace {
+
+constexpr u64 most_grains{u64{1} << 27};
 
 Result<VmdkKind> kind_of(std::string_view subformat) {
   using enum VmdkKind;
@@ -144,6 +148,10 @@ struct SparseChecker {
         if (grain >= header.grain_count() || table[index] == 0 ||
             (zeroed && table[index] == zeroed_grain_entry)) {
           continue;
+        }
+        if (placement.blocks.size() > std::min(placement.end / sector, most_grains)) {
+          return fail(Errc::corrupt,
+                      fmt::format("{}: VMDK: its tables name more grains than the file holds", storage.path()));
         }
         auto const place = u64{table[index]} * sector;
         placement.blocks.push_back(

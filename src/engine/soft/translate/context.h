@@ -35,10 +35,14 @@ struct alignas(256) Context {
   void save_flags(u64 rflags) { gpr[4] = flags_for_sahf(rflags); }
   bool saved_carry() const { return (gpr[4] & 0xff) != 0; }
   static constexpr u64 flags_for_sahf(u64 rflags) { return (rflags & 0xff) << 8 | (rflags >> 11 & 1); }
-  u64 delta{};       // what is added to the addresses that relative blocks were made for
-  u32 poll{};        // not zero: leave at the next backward jump
-  u32 jump_mask{};   // which bits of a target select its entry in the jump cache; 0: leave at the next indirect
-                     // jump
+  u64 delta{};      // what is added to the addresses that relative blocks were made for
+  u32 poll{};       // not zero: leave at the next backward jump
+  u32 jump_mask{};  // which bits of a target select its entry in the jump cache; 0: leave at the next indirect
+                    // jump
+  /// Somebody wants the vCPU: other threads write these two words (Cpu::PollWords).
+  bool wanted() const {
+    return __atomic_load_n(&poll, __ATOMIC_RELAXED) != 0 || __atomic_load_n(&jump_mask, __ATOMIC_RELAXED) == 0;
+  }
   u64* guest{};      // VcpuState::gpr
   void* extended{};  // VcpuState::extended
   u32 vectors{};     // 1: x87, SSE and AVX state is in the host's registers

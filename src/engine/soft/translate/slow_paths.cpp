@@ -97,7 +97,7 @@ u64 Translator::known_jump(u64 linear, Rights rights, u16 mode) {
 u64 Translator::find_jump(Context* context, u64 linear) {
   auto& self = *context->translator;
   auto const index = JumpTables::jump_index(linear);
-  if (index == 0 || context->poll != 0 || context->jump_mask == 0) return 0;
+  if (index == 0 || context->wanted()) return 0;
   if (self.verifier_ != nullptr || !self.cpu_.code64()) return 0;
   context->site = static_cast<u32>(index * sizeof(Window::Jump));
   return self.known_jump(linear, self.cpu_.rights(), self.mode_);
@@ -105,7 +105,7 @@ u64 Translator::find_jump(Context* context, u64 linear) {
 
 u64 Translator::find_slot(Context* context, u64 number) {
   auto& self = *context->translator;
-  if (context->poll != 0 || self.verifier_ != nullptr || !self.cpu_.code64()) return 0;
+  if (context->wanted() || self.verifier_ != nullptr || !self.cpu_.code64()) return 0;
   auto const& exit = self.cache_->exits[number];
   auto& from = *self.cache_->blocks[exit.block].page;
   auto const delta = from.relative ? context->delta : 0;
@@ -133,7 +133,7 @@ u64 Translator::go_to(u64 linear, Rights rights) {
   auto const window = cpu_.mmu.window(rights);
   auto const mode = static_cast<u16>(rights == Rights::user ? mode_ & ~CodeMode::supervisor_key
                                                             : mode_ | CodeMode::supervisor_key);
-  if (verifier_ != nullptr || context_->poll != 0 || !tables_.ready(window, CodeMode::window_key(mode)))
+  if (verifier_ != nullptr || context_->wanted() || !tables_.ready(window, CodeMode::window_key(mode)))
     return 0;
   auto& table = cpu_.mmu.window_at(window);
   auto const index = JumpTables::jump_index(linear);

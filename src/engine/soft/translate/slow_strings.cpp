@@ -83,7 +83,7 @@ u64 Translator::repeat_string(Context* context, SavedRegisters& registers, u32 n
     if (reads) registers.rsi &= mask;
   };
   for (cut(); registers.rcx != 0; cut()) {
-    if (context->poll != 0) return 0;
+    if (context->wanted()) return 0;
     auto const to = registers.rdi;
     auto const from = (registers.rsi + base) & mask;
     auto count = std::min(registers.rcx, elements_in_page(to, size, down));

@@ -142,7 +142,7 @@ RunExit Translator::run(Cpu& cpu, u32 max_exits) {
       if (exit != RunExit::budget) return exit;
       continue;
     }
-    if (context_->poll != 0 || context_->jump_mask == 0) {
+    if (context_->wanted()) {
       // SOUND: a full barrier between taking the request back and looking what it was.
       __atomic_exchange_n(&context_->poll, 0, __ATOMIC_SEQ_CST);
       __atomic_exchange_n(&context_->jump_mask, JumpTables::jump_mask, __ATOMIC_SEQ_CST);

@@ -78,7 +78,7 @@ RunExit Translator::leave_settled(ExitKind kind) {
     case ExitKind::indirect: {
       auto const linear = context_->address;  // in 16- and 32-bit code with Context::code_tag
       if (cpu_.code64() && !is_canonical(linear)) return step();
-      if (context_->poll != 0) return RunExit::budget;
+      if (context_->wanted()) return RunExit::budget;
       auto const generation = generation_;
       auto const target = find_block();
       if (target == CodeCache::no_block || generation != generation_) return RunExit::budget;

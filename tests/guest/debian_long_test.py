@@ -37,6 +37,7 @@ class Computing(unittest.TestCase):
         cls.console = guest.boot_debian("--cpus", "2", "--memory", "2G")
         cls.addClassCleanup(cls.console.close)
         cls.shell = guest.Shell(cls.console)
+        cls.shell.check("dmesg -n 1")  # nothing between a command's lines
 
     def test_sha256_of_64_megabytes_equals_the_hosts(self):
         answer = self.shell.check("head -c 67108864 /dev/zero | tr '\\0' 'v' | sha256sum", 600)
@@ -87,6 +88,7 @@ class Computing(unittest.TestCase):
             before = time.monotonic()
             text = self.shell.check("date +%s.%N; cut -d' ' -f1 /proc/uptime")
             after = time.monotonic()
+            self.assertRegex(text, r"^[0-9.]+\n[0-9.]+$")
             return before, after, [float(word) for word in text.split()]
 
         start = reading()

@@ -68,6 +68,7 @@ Result<image::ConvertRequest> request_of(ImageTool const& tool, ConvertWords con
   request.target_is_zero = asked.target_is_zero;
   request.jobs = static_cast<u32>(std::min<u64>(asked.jobs, 64));
   request.cache = TRY(parse_cache(asked.cache));
+  request.sync = !tool.is_qemu();  // qemu-img's mode unsafe leaves it to the host when data reaches the disk
   request.source_cache = TRY(parse_cache(asked.source_cache));
   if (!asked.sparse.empty()) request.sparse = TRY(parse_size(asked.sparse));
   return request;

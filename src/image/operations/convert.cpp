@@ -174,7 +174,7 @@ Result<> fill(ConvertRequest const& request, CreateRequest const& target, BlockI
         target.path, {.format = target.format, .cache = request.cache, .follow_references = below != nullptr}));
     TRY(converter.into(*image, below.get(), report));
   }
-  return request.cache == CacheMode::unsafe ? sync_files(target) : Result<>{};
+  return request.sync && request.cache == CacheMode::unsafe ? sync_files(target) : Result<>{};
 }
 
 bool is_stream(CreateRequest const& target) {

@@ -17,7 +17,8 @@ struct ConvertRequest {
   bool compress{};
   u64 sparse{4096};                    // zeroes of so many bytes become holes; 0: none do
   u32 jobs{};                          // 0: as many as there are processors
-  CacheMode cache{CacheMode::unsafe};  // of the target, which is synced at the end
+  CacheMode cache{CacheMode::unsafe};  // of the target
+  bool sync{true};                     // on return the target is on stable storage, even in mode unsafe
   CacheMode source_cache{CacheMode::writeback};
 };
 /// Copies a disk into another image; what is zero takes no space there. An image that it made and could not

@@ -260,7 +260,8 @@ u32 Translator::find_block(bool grouped) {
 
 /// Also when most of it is code that has changed: a guest that makes code for ever shall not fill it.
 bool Translator::nearly_full() const {
-  return cache_->footprint() + worst_block > cache_->capacity() ||
+  constexpr auto slot_bytes = u64{40};  // of a node of the map
+  return cache_->footprint() + slots_.size() * slot_bytes + worst_block > cache_->capacity() ||
          (cache_->dead() > cache_->capacity() / 8 && cache_->dead() > cache_->used() / 2) ||
          tables_.slots_left() < Region::max_items * 2;
 }

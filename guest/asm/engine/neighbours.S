@@ -2,7 +2,7 @@
 # sees its own stores in its own code at the next jump, and in the end both see all of the other's.
 .include "guest.inc"
 .include "engine.inc"
-.set ROUNDS, 1000
+.set ROUNDS, 300
 .set PAGE_OF_BOTH, 0x180000
 .set FUNCTION, 64             # bytes for each; the first processor's lie at even numbers, the second's at odd ones
 .set ended, SCRATCH

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <mutex>
 
+#include "x86/address.h"
+
 namespace vireo::engine::soft {
 
 namespace {
@@ -32,8 +34,6 @@ PagingMode paging_mode(VcpuState const& state) {
           .global_pages = (state.cr4 & x86::cr4_pge) != 0,
           .pcid = (state.cr4 & x86::cr4_pcide) != 0};
 }
-
-bool canonical(u64 linear) { return static_cast<u64>(static_cast<i64>(linear << 16) >> 16) == linear; }
 
 [[noreturn, gnu::cold]] void raise_segment_fault(bool stack) {
   raise(stack ? x86::Vector::ss : x86::Vector::gp, 0);
@@ -142,7 +142,7 @@ u64 Cpu::linear(SegmentRegister segment, u64 offset, std::size_t length, Access 
   auto const stack = segment == SegmentRegister::ss;
   if (code64()) {
     auto const address = base_[static_cast<u8>(segment)] + offset;
-    if (!canonical(address) || !canonical(address + length - 1)) raise_segment_fault(stack);
+    if (!x86::is_canonical(address) || !x86::is_canonical(address + length - 1)) raise_segment_fault(stack);
     return address;
   }
   auto const& hidden = state.seg(segment);
@@ -201,7 +201,7 @@ void Cpu::probe_write(SegmentRegister segment, u64 offset, std::size_t length) {
 
 Cpu::Places Cpu::locate(u64 address, u32 length, Access access, Origin from) {
   auto const last = address + length - 1;
-  if (long_mode() && (!canonical(address) || !canonical(last))) raise_segment_fault(from.stack);
+  if (long_mode() && (!x86::is_canonical(address) || !x86::is_canonical(last))) raise_segment_fault(from.stack);
   auto places = Places{};
   auto const first = mmu.translate(address, access, from.rights);
   auto const left = static_cast<u32>(page_size - (address & ~page_mask));

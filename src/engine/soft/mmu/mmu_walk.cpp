@@ -1,5 +1,6 @@
 #include "engine/soft/mmu/mmu.h"
 #include "engine/soft/mmu/page_table.h"
+#include "x86/address.h"
 #include "x86/registers.h"
 
 // The half of translation that translated code may call with guest values in the vector registers: built with
@@ -14,7 +15,6 @@ template <std::size_t words>
 void set_bit(std::array<u64, words>& bits, u64 number) {
   bits[number / 64 % words] |= u64{1} << number % 64;
 }
-bool canonical(u64 linear) { return static_cast<u64>(static_cast<i64>(linear << 16) >> 16) == linear; }
 }  // namespace
 
 std::byte* Mmu::host(u64 physical, bool for_write) {
@@ -103,7 +103,8 @@ void Mmu::table_changed(std::byte* entry, Walk const& walk) noexcept {
 }
 
 std::byte* Mmu::refill(u64 linear, u32 size, Access access, Rights rights) noexcept {
-  if (!canonical(linear) || linear % page_size + size > page_size || unreported_.count != 0) return nullptr;
+  if (!x86::is_canonical(linear) || linear % page_size + size > page_size || unreported_.count != 0)
+    return nullptr;
   auto* cached = find_cached(linear);
   if (!usable(cached, access, rights)) {
     auto found = Walk{.quiet = true};

@@ -1,5 +1,6 @@
 #include "engine/soft/translate/host.h"
 #include "engine/soft/translate/translator.h"
+#include "x86/address.h"
 
 // What translated code calls: TLB misses, SYSCALL, SYSRET. Compiled without vector registers: the guest's are
 // live.
@@ -20,7 +21,6 @@ struct SegmentKind {
 };
 constexpr SegmentKind plain_code{0x9d, 0x99},
     plain_data{0x9b, 0x93};  // present, accessed; not conforming; writable
-bool is_canonical(u64 linear) { return static_cast<u64>(static_cast<i64>(linear << 16) >> 16) == linear; }
 
 void load_flat(Segment& segment, u32 selector, u16 attributes) {
   segment.base = 0;
@@ -238,7 +238,7 @@ u64 Translator::interrupt_return(Context* context, SavedRegisters& registers, u3
   auto const stack_selector = load_le<u16>(frame + 32);
   auto const cpl = static_cast<u8>(code_selector & 3);
   auto const outer = cpl == 3;
-  if ((cpl != 0 && !outer) || !is_canonical(target) || (stack_selector & 3) != cpl) return 0;
+  if ((cpl != 0 && !outer) || !x86::is_canonical(target) || (stack_selector & 3) != cpl) return 0;
   // RF means something only while a breakpoint is armed, and then code is not translated.
   auto const flags =
       (state.rflags & ~interrupt_flags) | (popped & interrupt_flags & ~u64{x86::flag_rf}) | x86::flag_fixed;

@@ -1,5 +1,6 @@
 #include "engine/soft/interp/integer/fast.h"
 #include "engine/soft/interp/integer/operands.h"
+#include "x86/address.h"
 
 // Near branches of 64-bit mode. Each is the last step of its block.
 namespace vireo::engine::soft::fast {
@@ -15,7 +16,7 @@ using x86::SegmentRegister;
   raise_gp();
 }
 [[gnu::always_inline]] inline void go(Cpu& cpu, Step const* step, u64 rip, u64 target) {
-  if (!canonical(target)) [[unlikely]]
+  if (!x86::is_canonical(target)) [[unlikely]]
     return refuse(cpu, step, rip);
   cpu.state.rip = target;
 }
@@ -43,7 +44,7 @@ void jump_memory(Cpu& cpu, Step const* step, u64 rip) {
 /// What CALL does once its target is known.
 [[gnu::noinline]] void call_slowly(Cpu& cpu, Step const* step, u64 rip, u64 target) {
   set_rip(cpu, step, rip);
-  if (!canonical(target)) raise_gp();
+  if (!x86::is_canonical(target)) raise_gp();
   auto const top = cpu.state.gpr[x86::rsp] - 8;
   cpu.write<u64>(SegmentRegister::ss, top, rip + step->end);
   cpu.state.gpr[x86::rsp] = top;
@@ -52,7 +53,7 @@ void jump_memory(Cpu& cpu, Step const* step, u64 rip) {
 [[gnu::always_inline]] inline void call_target(Cpu& cpu, Step const* step, u64 rip, u64 target) {
   auto const top = cpu.state.gpr[x86::rsp] - 8;
   auto* const host = cpu.writable(SegmentRegister::ss, top, 8);
-  if (host == nullptr || !canonical(target)) [[unlikely]]
+  if (host == nullptr || !x86::is_canonical(target)) [[unlikely]]
     return call_slowly(cpu, step, rip, target);
   store_le<u64>(host, rip + step->end);
   cpu.state.gpr[x86::rsp] = top;
@@ -72,7 +73,7 @@ void call_memory(Cpu& cpu, Step const* step, u64 rip) {
 [[gnu::noinline]] void return_slowly(Cpu& cpu, Step const* step, u64 rip) {
   set_rip(cpu, step, rip);
   auto const target = cpu.read<u64>(SegmentRegister::ss, cpu.state.gpr[x86::rsp]);
-  if (!canonical(target)) raise_gp();
+  if (!x86::is_canonical(target)) raise_gp();
   cpu.state.gpr[x86::rsp] += 8 + step->immediate;
   cpu.state.rip = target;
 }
@@ -82,7 +83,7 @@ void return_near(Cpu& cpu, Step const* step, u64 rip) {
   if (host == nullptr) [[unlikely]]
     return return_slowly(cpu, step, rip);
   auto const target = load_le<u64>(host);
-  if (!canonical(target)) [[unlikely]]
+  if (!x86::is_canonical(target)) [[unlikely]]
     return return_slowly(cpu, step, rip);
   cpu.state.gpr[x86::rsp] = top + 8 + step->immediate;
   cpu.state.rip = target;

@@ -4,6 +4,7 @@
 
 #include "engine/soft/interp/cpu.h"
 #include "engine/soft/interp/integer/flags.h"
+#include "x86/address.h"
 #include "x86/instruction.h"
 
 namespace vireo::engine::soft {
@@ -72,14 +73,10 @@ T modify_operand(Cpu& cpu, x86::Instruction const& insn, x86::Operand const& ope
 #define VIREO_BY_WIDE_SIZE(size, handler) \
   ((size) == 4 ? ::vireo::engine::soft::Handler{handler<u32>} : ::vireo::engine::soft::Handler{handler<u64>})
 
-inline bool canonical(u64 address) {
-  return static_cast<u64>(static_cast<i64>(address << 16) >> 16) == address;
-}
-
 /// Where a near branch goes, or #GP(0).
 inline u64 branch_target(Cpu const& cpu, u64 target, u8 operand_size) {
   if (cpu.code64()) {
-    if (!canonical(target)) raise_gp();
+    if (!x86::is_canonical(target)) raise_gp();
     return target;
   }
   target = operand_size == 2 ? static_cast<u16>(target) : static_cast<u32>(target);

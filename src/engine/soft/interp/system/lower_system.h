@@ -62,9 +62,6 @@ VIREO_HANDLER(undefined);
 inline void require_cpl0(Cpu const& cpu) {
   if (cpu.cpl() != 0) raise_gp();
 }
-inline bool canonical(u64 address) {
-  return static_cast<u64>(static_cast<i64>(address << 16) >> 16) == address;
-}
 inline u64 edx_eax(Cpu const& cpu) { return u64{cpu.gpr<u32>(x86::rdx)} << 32 | cpu.gpr<u32>(x86::rax); }
 inline void set_edx_eax(Cpu& cpu, u64 value) {
   cpu.set_gpr(x86::rax, static_cast<u32>(value));

@@ -1,6 +1,7 @@
 #include "engine/soft/interp/system/lower_system.h"
 #include "engine/soft/interp/system/msr.h"
 #include "engine/soft/paravirt.h"
+#include "x86/address.h"
 
 namespace vireo::engine::soft::system {
 
@@ -26,7 +27,7 @@ bool write_any(Cpu& cpu, u32, u64 value) {
 }
 template <u64 VcpuState::* member>
 bool write_canonical(Cpu& cpu, u32, u64 value) {
-  if (!canonical(value)) return false;
+  if (!x86::is_canonical(value)) return false;
   cpu.state.*member = value;
   return true;
 }
@@ -43,7 +44,7 @@ bool read_segment_base(Cpu& cpu, u32, u64& value) {
 }
 template <SegmentRegister segment>
 bool write_segment_base(Cpu& cpu, u32, u64 value) {
-  if (!canonical(value)) return false;
+  if (!x86::is_canonical(value)) return false;
   cpu.set_segment_base(segment, value);
   return true;
 }

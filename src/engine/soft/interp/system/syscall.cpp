@@ -1,6 +1,7 @@
 #include <utility>
 
 #include "engine/soft/interp/system/lower_system.h"
+#include "x86/address.h"
 
 // Fast system calls and the FS and GS bases (SDM vol. 3, 5.8.7, 5.8.8; vol. 2).
 namespace vireo::engine::soft::system {
@@ -44,7 +45,7 @@ void write_base(Cpu& cpu, Instruction const& insn, SegmentRegister segment) {
   require_fsgsbase(cpu);
   auto const full = cpu.state.gpr[insn.operands[0].reg];
   auto const base = insn.operand_size == 8 ? full : static_cast<u32>(full);
-  if (!canonical(base)) raise_gp();
+  if (!x86::is_canonical(base)) raise_gp();
   cpu.set_segment_base(segment, base);
 }
 
@@ -73,7 +74,7 @@ void sysret(Cpu& cpu, Instruction const& insn, void const*) {
   if (!(state.efer & efer_sce) || !(cpu.code64() || (cpu.protected_mode() && is_amd(cpu)))) raise_ud();
   require_cpl0(cpu);
   auto const to64 = insn.operand_size == 8;
-  if (to64 && !canonical(state.gpr[rcx])) raise_gp();
+  if (to64 && !x86::is_canonical(state.gpr[rcx])) raise_gp();
   state.rip = to64 ? state.gpr[rcx] : cpu.gpr<u32>(rcx);
   state.rflags = cpu.long_mode() ? (state.gpr[r11] & 0x3c'7fd7) | flag_fixed : state.rflags | flag_if;
   auto const base = static_cast<u16>(state.star >> 48);
@@ -97,7 +98,7 @@ void sysexit(Cpu& cpu, Instruction const& insn, void const*) {
   if (!(state.cr0 & cr0_pe) || (state.sysenter_cs & 0xfffc) == 0) raise_gp();
   require_cpl0(cpu);
   auto const to64 = insn.operand_size == 8;
-  if (to64 && (!canonical(state.gpr[rcx]) || !canonical(state.gpr[rdx]))) raise_gp();
+  if (to64 && (!x86::is_canonical(state.gpr[rcx]) || !x86::is_canonical(state.gpr[rdx]))) raise_gp();
   state.gpr[rsp] = to64 ? state.gpr[rcx] : cpu.gpr<u32>(rcx);
   state.rip = to64 ? state.gpr[rdx] : cpu.gpr<u32>(rdx);
   auto const code = static_cast<u16>(state.sysenter_cs + (to64 ? 32 : 16));

@@ -5,6 +5,7 @@
 
 #include "engine/soft/interp/vector/enables.h"
 #include "engine/soft/interp/vector/family.h"
+#include "x86/address.h"
 
 namespace vireo::engine::soft::vector {
 namespace {
@@ -73,16 +74,14 @@ void write_mxcsr(Area const& area) {
 
 using LegacyRegion = std::array<u8, header_at>;
 
-u64 canonical(u64 address) { return static_cast<u64>(static_cast<i64>(address << 16) >> 16); }
-
 void load_x87(ExtendedState& state, LegacyRegion const& region, bool long_pointers) {
   auto const environment = load_le<Environment>(region.data());
   state.fcw = normalised_fcw(environment.fcw);
   state.fsw = normalised_fsw(environment.fsw, state.fcw);
   state.ftw = environment.ftw;
   state.fop = environment.fop & 0x7ff;
-  state.fip = long_pointers ? canonical(environment.fip) : static_cast<u32>(environment.fip);
-  state.fdp = long_pointers ? canonical(environment.fdp) : static_cast<u32>(environment.fdp);
+  state.fip = long_pointers ? x86::canonical_form(environment.fip) : static_cast<u32>(environment.fip);
+  state.fdp = long_pointers ? x86::canonical_form(environment.fdp) : static_cast<u32>(environment.fdp);
   for (std::size_t i = 0; i < 8; i++) {
     state.st[i] = {};
     std::memcpy(state.st[i].bytes, &region[st_at + 16 * i], 10);

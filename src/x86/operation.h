@@ -22,4 +22,21 @@ inline constexpr u16 operation_count{static_cast<u16>(Operation::count)};
 /// The enumerator's spelling without a trailing underscore: "add", "or", "jmp_near".
 std::string_view name(Operation operation);
 
+/// Shifts and rotates of general registers and memory, which leave the flags when their count is zero.
+constexpr bool shifts_or_rotates(Operation operation) {
+  switch (operation) {
+    using enum Operation;
+    case rol:
+    case ror:
+    case rcl:
+    case rcr:
+    case shl:
+    case shr:
+    case sar:
+    case shld:
+    case shrd: return true;
+    default: return false;
+  }
+}
+
 }  // namespace vireo::x86

@@ -44,19 +44,7 @@ u32 flags_overwritten(x86::Instruction const& insn) {
 }  // namespace
 
 bool writes_flags_always(x86::Instruction const& insn) {
-  switch (insn.operation) {
-    using enum x86::Operation;
-    case rol:
-    case ror:
-    case rcl:
-    case rcr:
-    case shl:
-    case shr:
-    case sar:
-    case shld:
-    case shrd: return false;
-    default: return !repeats(insn);
-  }
+  return !x86::shifts_or_rotates(insn.operation) && !repeats(insn);
 }
 
 u32 dead_flags(Program const& program, u64 rip) {

@@ -276,23 +276,15 @@ FlagUse flag_use(Item const& item) {
   }
   auto const& masks = x86::row_of(insn).flags;
   auto const touched = masks.written | masks.undefined;
+  if (x86::shifts_or_rotates(insn.operation)) {
+    auto const& count = insn.operands[insn.operand_count - 1];
+    if (count.kind == OperandKind::gpr) return {.read = masks.read};  // a count of 0 leaves them
+    auto const bits = insn.operands[0].size == 8 ? 0x3fu : 0x1fu;
+    auto const by_one = insn.opcode == 0xd0 || insn.opcode == 0xd1;
+    if (!by_one && (insn.immediate & bits) == 0) return {.read = masks.read};
+    return {.read = masks.read, .replaced = touched};
+  }
   switch (insn.operation) {
-    case rol:
-    case ror:
-    case rcl:
-    case rcr:
-    case shl:
-    case shr:
-    case sar:
-    case shld:
-    case shrd: {
-      auto const& count = insn.operands[insn.operand_count - 1];
-      if (count.kind == OperandKind::gpr) return {.read = masks.read};  // a count of 0 leaves them
-      auto const bits = insn.operands[0].size == 8 ? 0x3fu : 0x1fu;
-      auto const by_one = insn.opcode == 0xd0 || insn.opcode == 0xd1;
-      if (!by_one && (insn.immediate & bits) == 0) return {.read = masks.read};
-      return {.read = masks.read, .replaced = touched};
-    }
     case bsf:
     case bsr:
     case cmpxchg8b:

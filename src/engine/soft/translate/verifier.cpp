@@ -36,19 +36,7 @@ bool same_vectors(ExtendedState const& a, ExtendedState const& b) {
 
 /// Shifts by a count of zero leave the flags; so do repeated string instructions.
 bool may_keep_flags(x86::Instruction const& insn) {
-  switch (insn.operation) {
-    using enum x86::Operation;
-    case rol:
-    case ror:
-    case rcl:
-    case rcr:
-    case shl:
-    case shr:
-    case sar:
-    case shld:
-    case shrd: return true;
-    default: return x86::row_of(insn).has(x86::Attribute::repeatable);
-  }
+  return x86::shifts_or_rotates(insn.operation) || x86::row_of(insn).has(x86::Attribute::repeatable);
 }
 
 }  // namespace

@@ -267,18 +267,9 @@ void Generator::cold_code() {
         out_.jmp(each.back);
         break;
       case Cold::Kind::leave: finish_leaving(each); break;
-      case Cold::Kind::refused:
-        out_.mov_imm(second_scratch, each.number);
-        out_.jmp(trampolines_.exit(ExitKind::access));
-        break;
-      case Cold::Kind::interpret:
-        out_.mov_imm(second_scratch, each.number);
-        out_.jmp(trampolines_.exit(ExitKind::interpret));
-        break;
-      case Cold::Kind::interrupt:
-        out_.mov_imm(second_scratch, each.number);
-        out_.jmp(trampolines_.exit(ExitKind::interrupt));
-        break;
+      case Cold::Kind::refused: leave_as(ExitKind::access, each.number); break;
+      case Cold::Kind::interpret: leave_as(ExitKind::interpret, each.number); break;
+      case Cold::Kind::interrupt: leave_as(ExitKind::interrupt, each.number); break;
     }
   }
 }

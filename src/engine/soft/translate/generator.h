@@ -163,6 +163,8 @@ class Generator {
   void poll_at_start();
   void finish_leaving(Cold const& leaving);
   void jump_out(u32 exit);
+  /// To C++, with the number of an Exit or a Site.
+  void leave_as(ExitKind kind, u32 number);
 
   Emitter& out_;
   CodeCache& cache_;

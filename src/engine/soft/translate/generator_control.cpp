@@ -91,23 +91,24 @@ void Generator::finish_leaving(Cold const& leaving) {
   loans_end();
   auto wanted = Label{};
   if (leaving.backward) {
-    if (leaving.flags != Saved::all) {
-      save_all_flags();
-    }
+    if (leaving.flags != Saved::all) save_all_flags();
     out_.alu_imm(Alu::cmp, Width::d, VIREO_CONTEXT(poll), 0);
     out_.jcc(Cond::ne, wanted);
   }
-  if (direct && in_page(exit.target)) {
+  if (direct) {
     exit.patch = leaving.patch;
-    out_.mov_imm(second_scratch, leaving.number);
-    out_.jmp(trampolines_.exit(ExitKind::link));
+    leave_as(ExitKind::link, leaving.number);
   } else {
     jump_out(leaving.number);
   }
   if (!leaving.backward) return;
   out_.bind(wanted);
-  out_.mov_imm(second_scratch, leaving.number);
-  out_.jmp(trampolines_.exit(ExitKind::poll));
+  leave_as(ExitKind::poll, leaving.number);
+}
+
+void Generator::leave_as(ExitKind kind, u32 number) {
+  out_.mov_imm(second_scratch, number);
+  out_.jmp(trampolines_.exit(kind));
 }
 
 // A direct jump, linked when it is known where it leads.
@@ -121,8 +122,7 @@ void Generator::jump_out(u32 number) {
   out_.jmp(next);
   exit.patch = here() - 4;
   out_.bind(next);
-  out_.mov_imm(second_scratch, number);
-  out_.jmp(trampolines_.exit(ExitKind::link));
+  leave_as(ExitKind::link, number);
 }
 
 void Generator::indirect(Item const& item) {
@@ -181,9 +181,6 @@ u32 Generator::interpreted_site(Item const& item) {
   return number;
 }
 
-void Generator::interpret(Item const& item) {
-  out_.mov_imm(second_scratch, interpreted_site(item));
-  out_.jmp(trampolines_.exit(ExitKind::interpret));
-}
+void Generator::interpret(Item const& item) { leave_as(ExitKind::interpret, interpreted_site(item)); }
 
 }  // namespace vireo::engine::soft::translate

@@ -173,7 +173,7 @@ Reg Generator::distance(u32 number) {
   return second_scratch;
 }
 
-// r10 = the host's address of the group's first byte, r11 = the guest's.
+// r10 = the host's address of the group's first byte, which the guest has `low` bytes behind `guest`.
 void Generator::keep_distance(u32 number, Mem const& guest) {
   auto const& group = region_.groups[number];
   if (group.place != AccessGroup::no_place) {

@@ -21,8 +21,8 @@ namespace vireo::engine::soft::translate {
 
 struct Counters {
   u64 translations{}, guest_bytes{}, links{}, slot_fills{}, jump_fills{}, interpreted{}, slow_accesses{},
-      traps{}, invalidations{}, flushes{}, polls{}, refills{}, crossings{}, slot_misses{}, stale{},
-      jumps_found{}, slots_found{}, moved_pages{};
+      traps{}, invalidations{}, flushes{}, polls{}, refills{}, crossings{}, stale{}, jumps_found{},
+      slots_found{}, moved_pages{};
   std::array<u64, Windows::count> windows_cleared{};
   u64 longest_drop_ns{};  // of all translations at once
   std::array<u64, exit_kinds> exits{};
@@ -42,7 +42,6 @@ class Translator final : private Slots, private Features, private Lowering, publ
   void forget_all();
   /// The page at `host` has changed: its translations are void.
   void drop_code(std::byte* host);
-  // void drop_write_tags
 
   Counters const& counters() const { return counters_; }
   void append_counters(std::vector<Counter>& to) const;

@@ -9,13 +9,12 @@
 #include "engine/soft/translate/translator.h"
 #include "engine/trace.h"
 #include "observe/log.h"
+#include "x86/address.h"
 
 // What happens when translated code has come back.
 namespace vireo::engine::soft::translate {
 
-namespace {
-bool is_canonical(u64 linear) { return static_cast<u64>(static_cast<i64>(linear << 16) >> 16) == linear; }
-}  // namespace
+namespace {}  // namespace
 
 RunExit Translator::leave(ExitKind kind) {
   ++counters_.exits[static_cast<u32>(kind)];
@@ -40,7 +39,7 @@ void Translator::arrive(ExitKind kind) {
     case ExitKind::access:
     case ExitKind::interpret: return settle(number);
     case ExitKind::indirect:
-      if (cpu_.code64() && !is_canonical(context_->address)) return settle(context_->jumped_from, true);
+      if (cpu_.code64() && !x86::is_canonical(context_->address)) return settle(context_->jumped_from, true);
       take_flags(true);
       cpu_.state.rip =
           cpu_.code64() ? context_->address : static_cast<u32>(context_->address - context_->code_tag);
@@ -65,7 +64,6 @@ RunExit Translator::leave_settled(ExitKind kind) {
       auto const target = find_block(exit.grouped);
       if (target == CodeCache::no_block || generation != generation_) return RunExit::budget;
       next_ = target;
-      counters_.slot_misses += kind == ExitKind::slot ? 1u : 0u;
       if (verifier_ != nullptr) return RunExit::budget;
       if (kind == ExitKind::link)
         link(number, target);
@@ -77,7 +75,7 @@ RunExit Translator::leave_settled(ExitKind kind) {
     case ExitKind::interrupt: ++counters_.polls; return RunExit::budget;
     case ExitKind::indirect: {
       auto const linear = context_->address;  // in 16- and 32-bit code with Context::code_tag
-      if (cpu_.code64() && !is_canonical(linear)) return step();
+      if (cpu_.code64() && !x86::is_canonical(linear)) return step();
       if (context_->wanted()) return RunExit::budget;
       auto const generation = generation_;
       auto const target = find_block();
@@ -111,7 +109,7 @@ RunExit Translator::leave_settled(ExitKind kind) {
 /// A page fault is delivered at once: throwing and catching it costs microseconds.
 RunExit Translator::access(Site const& site) {
   auto const last = context_->fault_address + site.size - 1;
-  if (!site.plain || !is_canonical(context_->fault_address) || !is_canonical(last)) return step();
+  if (!site.plain || !x86::is_canonical(context_->fault_address) || !x86::is_canonical(last)) return step();
   auto const fault =
       cpu_.mmu.find_fault(context_->fault_address, site.write ? Access::write : Access::read, cpu_.rights());
   if (!fault) return step();

@@ -12,30 +12,10 @@
 start:
   enter_protected_mode
   enter_long_mode
-  mov $TABLE, %edi            # 4 KiB pages, mapped one to one
-  mov $0x200007, %eax
-  mov $512, %ecx
-1:
-  mov %rax, (%rdi)
-  add $8, %rdi
-  add $0x1000, %rax
-  loop 1b
-  movl $(TABLE + 7), PAGE_TABLES + 0x2008
-  mov %cr3, %rax
-  mov %rax, %cr3
+  map_small_pages TABLE
   lidt idt_pointer
   set_gate64 14, on_page_fault
-  mov $FROM, %edi             # every byte another than its neighbours
-  xor %eax, %eax
-1:
-  imul $0x10dcd, %eax, %eax
-  add $12345, %eax
-  mov %eax, %edx
-  shr $24, %edx
-  mov %dl, (%rdi)
-  inc %rdi
-  cmp $(FROM + 0x8000), %rdi
-  jne 1b
+  fill_with_noise FROM, 0x8000
   mov $ROUNDS, %r15d
 
 round:

@@ -53,6 +53,12 @@ struct SoftwareEngineTest : testing::Test {
     }
     return true;
   }
+  bool runs_until(u64 at, u32 value) {
+    engine->start();
+    auto const finished = becomes(at, value);
+    engine->stop();
+    return finished;
+  }
 };
 
 // Enables the APIC, sends INIT and SIPI (vector 8) to all others, waits until 3 have counted themselves at
@@ -80,9 +86,7 @@ TEST_F(SoftwareEngineTest, StartsOtherProcessorsBySipiAndTheirAtomicsAddUp) {
   create(4, start_others);
   machine.store_code(0x8000, count_up);
 
-  engine->start();
-  auto const finished = becomes(done_at, 1);
-  engine->stop();
+  auto const finished = runs_until(done_at, 1);
 
   EXPECT_TRUE(finished);
   EXPECT_EQ(word(counter_at), 300'000u);
@@ -94,9 +98,7 @@ TEST_F(SoftwareEngineTest, CountsWhatAllProcessorsInterpret) {
   create(4, start_others, Tier::interpret);
   machine.store_code(0x8000, count_up);
 
-  engine->start();
-  auto const finished = becomes(done_at, 1);
-  engine->stop();
+  auto const finished = runs_until(done_at, 1);
 
   EXPECT_TRUE(finished);
   EXPECT_GT(engine->instructions_interpreted(), 600'000u);
@@ -106,9 +108,7 @@ TEST_F(SoftwareEngineTest, TranslatesLoopsOfRealMode) {
   create(4, start_others);
   machine.store_code(0x8000, count_up);
 
-  engine->start();
-  auto const finished = becomes(done_at, 1);
-  engine->stop();
+  auto const finished = runs_until(done_at, 1);
 
   EXPECT_TRUE(finished);
   EXPECT_LT(engine->instructions_interpreted(), 10'000u);

@@ -128,6 +128,22 @@ constinit std::array<OpcodeRows, opcode_keys> const opcode_index{index.opcodes};
 constinit Candidate const* const candidate_list{index.candidates.data()};
 constinit Row const* const row_list{all_rows.data()};
 
+u32 flags_read(Instruction const& insn) {
+  using enum Operation;
+  auto const conditional = insn.operation == jcc || insn.operation == setcc || insn.operation == cmovcc;
+  if (!conditional) return row_of(insn).flags.read;
+  switch (insn.opcode >> 1 & 7) {
+    case 0: return flag_of;
+    case 1: return flag_cf;
+    case 2: return flag_zf;
+    case 3: return flag_cf | flag_zf;
+    case 4: return flag_sf;
+    case 5: return flag_pf;
+    case 6: return flag_sf | flag_of;
+    default: return flag_zf | flag_sf | flag_of;
+  }
+}
+
 u32 required_alignment(Instruction const& insn) {
   auto const& row = row_of(insn);
   if (row.alignment != natural_alignment) return row.alignment == 0 ? 1 : row.alignment;

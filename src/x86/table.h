@@ -154,6 +154,9 @@ struct Row {
 std::span<Row const> table();
 Row const& row_of(Instruction const& insn);
 
+/// Flags that it reads: of Jcc, SETcc and CMOVcc those of their condition (SDM vol. 1, appendix B).
+u32 flags_read(Instruction const& insn);
+
 /// Bytes to which the memory operand must be aligned, 1 when any address does.
 u32 required_alignment(Instruction const& insn);
 

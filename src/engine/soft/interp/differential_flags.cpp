@@ -6,27 +6,6 @@
 namespace vireo::engine::soft::differential {
 namespace {
 
-/// What Jcc, SETcc and CMOVcc with these opcode bits look at (SDM vol. 1, appendix B).
-u32 flags_of_condition(u8 condition) {
-  using namespace x86;
-  switch (condition >> 1 & 7) {
-    case 0: return flag_of;
-    case 1: return flag_cf;
-    case 2: return flag_zf;
-    case 3: return flag_cf | flag_zf;
-    case 4: return flag_sf;
-    case 5: return flag_pf;
-    case 6: return flag_sf | flag_of;
-    default: return flag_zf | flag_sf | flag_of;
-  }
-}
-
-u32 flags_read(x86::Instruction const& insn) {
-  using enum x86::Operation;
-  auto const conditional = insn.operation == setcc || insn.operation == cmovcc;
-  return conditional ? flags_of_condition(insn.opcode) : x86::row_of(insn).flags.read;
-}
-
 /// REP counts for string instructions; before others it means nothing.
 bool repeats(x86::Instruction const& insn) {
   return x86::row_of(insn).has(x86::Attribute::repeatable) && (insn.prefixes.rep || insn.prefixes.repne);
@@ -41,6 +20,37 @@ u32 flags_overwritten(x86::Instruction const& insn) {
   return writes_flags_always(insn) || by_constant || by_one ? flags.written | flags.undefined : 0;
 }
 
+bool is_direct_jump(x86::Instruction const& insn) {
+  using enum x86::Operation;
+  return (insn.operation == jmp_near || insn.operation == call_near) &&
+         insn.operands[0].kind == x86::OperandKind::relative;
+}
+
+constexpr auto most_looks{1000};  // at instructions: a jump may go back
+
+/// Of the `undecided` flags, those that are overwritten before they are read.
+u32 dead_from(Program const& program, u64 at, u32 undecided, int& left) {
+  auto dead = u32{};
+  auto const code = std::span{program.code};
+  for (; left > 0 && at < code.size() && undecided != 0; --left) {
+    auto insn = x86::Instruction{};
+    if (x86::decode(code.subspan(at), program.code_size, true, insn) != x86::DecodeStatus::ok) break;
+    undecided &= ~x86::flags_read(insn);
+    dead |= undecided & flags_overwritten(insn);
+    undecided &= ~dead;
+    at += insn.length;
+    if (insn.operation == x86::Operation::jcc) {
+      auto const behind = dead_from(program, at + insn.immediate, undecided, --left);
+      return dead | (behind & dead_from(program, at, undecided, --left));
+    }
+    if (is_direct_jump(insn))
+      at += insn.immediate;
+    else if (x86::row_of(insn).ends_block())
+      break;
+  }
+  return dead;
+}
+
 }  // namespace
 
 bool writes_flags_always(x86::Instruction const& insn) {
@@ -48,20 +58,9 @@ bool writes_flags_always(x86::Instruction const& insn) {
 }
 
 u32 dead_flags(Program const& program, u64 rip) {
-  auto dead = u32{};
-  auto undecided = x86::arithmetic_flags;
-  auto const code = std::span{program.code};
-  if (rip - program.rip() >= code.size()) return x86::arithmetic_flags;  // went astray: unknown code
-  for (auto at = rip - program.rip(); at < code.size() && undecided != 0;) {
-    auto insn = x86::Instruction{};
-    if (x86::decode(code.subspan(at), program.code_size, true, insn) != x86::DecodeStatus::ok) break;
-    undecided &= ~flags_read(insn);
-    dead |= undecided & flags_overwritten(insn);
-    undecided &= ~dead;
-    if (x86::row_of(insn).ends_block()) break;
-    at += insn.length;
-  }
-  return dead;
+  if (rip - program.rip() >= program.code.size()) return x86::arithmetic_flags;  // went astray: unknown code
+  auto left = most_looks;
+  return dead_from(program, rip - program.rip(), x86::arithmetic_flags, left);
 }
 
 }  // namespace vireo::engine::soft::differential

@@ -28,7 +28,7 @@ void Generator::run() {
   block().first_site = static_cast<u32>(cache_.sites.size());
   entries();
   for (auto const& each : region_.all()) item(each);
-  if (region_.goes_on) leave_to(block().start + region_.length, false);
+  if (region_.goes_on) leave_to(block().start + region_.length, false, region_.flags_behind);
   cold_code();
   stale_entries();
   block().code_size = from_entry();

@@ -152,7 +152,7 @@ class Generator {
   void push_flags(Item const& item);
   void time_stamp(Item const& item);
   void change_privilege(Item const& item);
-  void leave_to(i64 target, bool backward);
+  void leave_to(i64 target, bool backward, u32 live_flags);
   u32 new_exit(i64 target, bool flags_saved);
   bool in_page(i64 target) const;
   /// A jump to the block's own start that stays in it.

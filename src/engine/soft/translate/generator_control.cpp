@@ -50,7 +50,7 @@ void Generator::branch(Item const& item) {
   }
   auto& leaving = cold(Cold::Kind::leave);
   leaving.backward = target <= block().start + item.offset;
-  leaving.flags = saved_;
+  leaving.flags = item.flags_at_target == 0 ? Saved::all : saved_;
   leaving.number = new_exit(target, leaving.backward);
   out_.jcc(cond, leaving.entry);
   leaving.patch = here() - 4;
@@ -63,7 +63,7 @@ void Generator::jump(Item const& item) {
     return out_.jmp(body_);
   }
   if (beyond_limit(target)) return interpret(item);
-  leave_to(target, target <= block().start + item.offset);
+  leave_to(target, target <= block().start + item.offset, item.flags_at_target);
 }
 
 void Generator::call(Item const& item) {
@@ -73,12 +73,14 @@ void Generator::call(Item const& item) {
     push_return_address(item);
   else
     legacy_push_return_address(item);
-  leave_to(target, target <= block().start + item.offset);
+  leave_to(target, target <= block().start + item.offset, item.flags_at_target);
 }
 
-void Generator::leave_to(i64 target, bool backward) {
-  auto leaving = Cold{.kind = Cold::Kind::leave, .flags = saved_, .backward = backward};
-  if (!flags_in_register_ && saved_ != Saved::all) flags_in_register_ = true;  // nobody needs them
+// Flags that nobody needs count as saved.
+void Generator::leave_to(i64 target, bool backward, u32 live_flags) {
+  if (!flags_in_register_ && saved_ != Saved::all) flags_in_register_ = true;
+  auto const flags = live_flags == 0 ? Saved::all : saved_;
+  auto leaving = Cold{.kind = Cold::Kind::leave, .flags = flags, .backward = backward};
   leaving.number = new_exit(target, backward || !flags_in_register_);
   finish_leaving(leaving);
 }

@@ -215,29 +215,6 @@ Kind classify_system(Item const& item, CodeMode const& mode, Features const& fea
   }
 }
 
-Kind classify(Item& item, CodeMode const& mode, Features const& features) {
-  auto const& insn = item.insn;
-  auto const& row = x86::row_of(insn);
-  if (is_prefetch(insn.operation)) return Kind::nothing;
-  if (auto const kind = classify_system(item, mode, features); kind != Kind::interpret) return kind;
-  if (auto const kind = classify_implicit(insn, mode); kind != Kind::interpret) return kind;
-  if (row.family != x86::Family::integer && row.family != x86::Family::vector) return Kind::interpret;
-  if (left_to_interpreter(insn.operation) || !features.offered(insn)) return Kind::interpret;
-  if (row.has(x86::Attribute::privileged) || row.has(x86::Attribute::io_privileged)) return Kind::interpret;
-  if (insn.operation == Operation::lea)
-    return mode.code64() ? classify_integer(item) : classify_legacy(item, mode);
-  if (!operands_supported(item)) return Kind::interpret;
-  if (is_bit_test(insn.operation) && item.memory_operand == 0 && insn.operands[1].kind == OperandKind::gpr) {
-    return Kind::interpret;
-  }
-  item.vector = touches_vectors(row);
-  if (!enabled(row, insn, mode)) return Kind::interpret;
-  item.may_trap = item.vector || insn.operation == Operation::div || insn.operation == Operation::idiv ||
-                  insn.operation == Operation::cmpxchg16b;
-  if (row.family != x86::Family::integer) return Kind::native;
-  return mode.code64() ? classify_integer(item) : classify_legacy(item, mode);
-}
-
 void note_registers(Item& item) {
   auto const& insn = item.insn;
   auto used = implied_registers(insn.operation);
@@ -253,57 +230,6 @@ void note_registers(Item& item) {
   if (insn.memory.index != x86::no_register) used |= bit(insn.memory.index);
   item.registers = used;
   item.written = written;
-}
-
-/// What of the flags an instruction reads and certainly replaces.
-struct FlagUse {
-  u32 read{}, replaced{};
-};
-FlagUse flag_use(Item const& item) {
-  using enum Operation;
-  auto const& insn = item.insn;
-  switch (item.kind) {
-    case Kind::native:
-    case Kind::string:
-    case Kind::bit_test: break;
-    case Kind::nothing:
-    case Kind::load_address:
-    case Kind::push:
-    case Kind::pop:
-    case Kind::leave: return {};
-    case Kind::system: return {.read = item.insn.operation == Operation::pushf ? x86::arithmetic_flags : 0};
-    default: return {.read = x86::arithmetic_flags};
-  }
-  auto const& masks = x86::row_of(insn).flags;
-  auto const touched = masks.written | masks.undefined;
-  if (x86::shifts_or_rotates(insn.operation)) {
-    auto const& count = insn.operands[insn.operand_count - 1];
-    if (count.kind == OperandKind::gpr) return {.read = masks.read};  // a count of 0 leaves them
-    auto const bits = insn.operands[0].size == 8 ? 0x3fu : 0x1fu;
-    auto const by_one = insn.opcode == 0xd0 || insn.opcode == 0xd1;
-    if (!by_one && (insn.immediate & bits) == 0) return {.read = masks.read};
-    return {.read = masks.read, .replaced = touched};
-  }
-  switch (insn.operation) {
-    case bsf:
-    case bsr:
-    case cmpxchg8b:
-    case cmpxchg16b: return {.read = masks.read, .replaced = masks.written};
-    default: return {.read = masks.read, .replaced = touched};
-  }
-}
-
-void find_flag_needs(Region& region) {
-  auto live = u32{x86::arithmetic_flags};
-  for (auto i = region.count; i-- > 0;) {
-    auto& item = region.items[i];
-    auto const use = flag_use(item);
-    live = use.read | (live & ~use.replaced);
-    item.flags_needed = live;
-    item.writes_flags = item.kind == Kind::native &&
-                        ((x86::row_of(item.insn).flags.written | x86::row_of(item.insn).flags.undefined) != 0);
-  }
-  region.live_flags = region.count == 0 ? u32{x86::arithmetic_flags} : live;
 }
 
 bool ends_region(Kind kind) {
@@ -330,8 +256,32 @@ bool enough_registers(u16 used) {
 
 }  // namespace
 
-void analyse(std::span<u8 const> code, CodeMode const& mode, Features const& features, Region& region,
+Kind classify(Item& item, CodeMode const& mode, Features const& features) {
+  auto const& insn = item.insn;
+  auto const& row = x86::row_of(insn);
+  if (is_prefetch(insn.operation)) return Kind::nothing;
+  if (auto const kind = classify_system(item, mode, features); kind != Kind::interpret) return kind;
+  if (auto const kind = classify_implicit(insn, mode); kind != Kind::interpret) return kind;
+  if (row.family != x86::Family::integer && row.family != x86::Family::vector) return Kind::interpret;
+  if (left_to_interpreter(insn.operation) || !features.offered(insn)) return Kind::interpret;
+  if (row.has(x86::Attribute::privileged) || row.has(x86::Attribute::io_privileged)) return Kind::interpret;
+  if (insn.operation == Operation::lea)
+    return mode.code64() ? classify_integer(item) : classify_legacy(item, mode);
+  if (!operands_supported(item)) return Kind::interpret;
+  if (is_bit_test(insn.operation) && item.memory_operand == 0 && insn.operands[1].kind == OperandKind::gpr) {
+    return Kind::interpret;
+  }
+  item.vector = touches_vectors(row);
+  if (!enabled(row, insn, mode)) return Kind::interpret;
+  item.may_trap = item.vector || insn.operation == Operation::div || insn.operation == Operation::idiv ||
+                  insn.operation == Operation::cmpxchg16b;
+  if (row.family != x86::Family::integer) return Kind::native;
+  return mode.code64() ? classify_integer(item) : classify_legacy(item, mode);
+}
+
+void analyse(GuestCode const& guest, CodeMode const& mode, Features const& features, Region& region,
              u32 max_items) {
+  auto const code = guest.bytes.subspan(guest.begin);
   region.count = 0;
   region.length = 0;
   region.registers = 0;
@@ -375,7 +325,7 @@ void analyse(std::span<u8 const> code, CodeMode const& mode, Features const& fea
     region.items[region.count - 1].kind = Kind::interpret;
     region.goes_on = false;
   }
-  find_flag_needs(region);
+  find_flag_needs(guest, mode, features, region);
   region.group_count = 0;
   region.comes_back = false;
   region.taken = 0;

@@ -65,8 +65,9 @@ struct Item {
   u16 offset{};     // from the region's start
   u16 registers{};  // a bit per guest register that it names or implies
   u16 written{};
-  u32 flags_needed{};  // before it: what it reads, and what lives on behind it
-  u8 group{no_group};  // of accesses that share a check
+  u32 flags_needed{};                          // before it: what it reads, and what lives on behind it
+  u32 flags_at_target{x86::arithmetic_flags};  // of a direct jump: what lives where it leads, all or none
+  u8 group{no_group};                          // of accesses that share a check
   bool first_of_group{};
 
   static constexpr u8 no_group{0xff};
@@ -103,6 +104,9 @@ struct Region {
   bool goes_on{};       // control falls out of its end
   bool crosses_page{};  // the next instruction does
   u32 live_flags{};     // at the start
+  u32 flags_behind{};   // that live where control falls out of its end
+  u64 looked_at{};      // 64-byte pieces of the page that told which flags live behind jumps,
+  u64 looked_sum{};     // and a sum of the bytes there
   static constexpr u32 max_groups{12};
   std::array<AccessGroup, max_groups> groups;
   u32 group_count{};
@@ -114,12 +118,22 @@ struct Region {
   std::span<Item const> all() const { return {items.data(), count}; }
 };
 
+/// Where a region begins.
+struct GuestCode {
+  std::span<u8 const> bytes;  // of a page from its start, as far as they may run; or of one instruction in two
+  u32 begin{};
+  bool page{true};
+};
+
 /// Offers of the CPU model that decoding alone does not know.
 class Features {
  public:
   virtual ~Features() = default;
   virtual bool offered(x86::Instruction const& insn) const = 0;
 };
+
+/// How a decoded instruction is translated.
+Kind classify(Item& item, CodeMode const& mode, Features const& features);
 
 /// How an instruction of 16- or 32-bit code is translated that has its own Kind in 64-bit code.
 Kind classify_legacy(Item const& item, CodeMode const& mode);
@@ -146,8 +160,11 @@ u16 free_registers(Region const& region);
 /// In a loop, finds accesses that it moves by a constant distance, and registers for them.
 void find_moving_groups(Region& region);
 
-/// Looks at `code`, which reaches to the end of its page; `offset` is where in the page it begins.
-void analyse(std::span<u8 const> code, CodeMode const& mode, Features const& features, Region& region,
+/// Which flags live before each instruction, and where the region is left.
+void find_flag_needs(GuestCode const& code, CodeMode const& mode, Features const& features, Region& region);
+
+/// Decodes what begins there and looks it over.
+void analyse(GuestCode const& code, CodeMode const& mode, Features const& features, Region& region,
              u32 max_items = Region::max_items);
 
 }  // namespace vireo::engine::soft::translate

@@ -271,16 +271,21 @@ u32 Translator::translate(PageCode& page, u16 offset, bool grouped) {
     clear_cache();
     return find_block(grouped);
   }
-  // SOUND: the page's bytes as u8, up to its end.
-  auto const* const bytes = reinterpret_cast<u8 const*>(page.host) + offset;
+  // SOUND: the page's bytes as u8.
+  auto const* const bytes = reinterpret_cast<u8 const*>(page.host);
   auto& region = *region_;
   auto const code_mode = mode();
   auto const in_page = page_size - offset;
   auto const allowed = code_left();
+  auto const code = GuestCode{{bytes, offset + std::min<u64>(in_page, allowed)}, offset};
   do {
-    analyse({bytes, std::min<u64>(in_page, allowed)}, code_mode, *this, region, most_items(code_mode));
-    note_code(page, page.host, CodePages::chunks_of(offset, std::max<u32>(region.length, 1)));
-  } while (!still_there(region, bytes));
+    analyse(code, code_mode, *this, region, most_items(code_mode));
+    auto const looked_sum = region.looked_sum;
+    auto const own = CodePages::chunks_of(offset, std::max<u32>(region.length, 1));
+    auto const fresh = note_code(page, page.host, own | region.looked_at);
+    if (fresh) find_flag_needs(code, code_mode, *this, region);
+    if (region.looked_sum == looked_sum && still_there(region, bytes + offset)) break;
+  } while (true);
   if (region.count == 0) {
     if (allowed <= in_page) return CodeCache::no_block;
     page.note_crossing(offset);
@@ -319,7 +324,8 @@ u32 Translator::find_crossing(PageCode& page, u64 linear) {
   } while ((pair.chunks & chunks) != chunks);
   std::memcpy(bytes.data(), page.host + offset, in_first);
   std::memcpy(bytes.data() + in_first, second, bytes.size() - in_first);
-  analyse({bytes.data(), std::min<u64>(bytes.size(), code_left())}, mode(), *this, region, 1);
+  auto const code = GuestCode{{bytes.data(), std::min<u64>(bytes.size(), code_left())}, 0, false};
+  analyse(code, mode(), *this, region, 1);
   return region.count == 0 ? CodeCache::no_block : generate(pair, offset, true);
 }
 
@@ -343,12 +349,13 @@ u32 Translator::generate(PageCode& page, u16 offset, bool grouped) {
   return number;
 }
 
-/// From now on stores into these bytes are noticed.
-void Translator::note_code(PageCode& page, std::byte* host, u64 chunks) {
+/// From now on stores into these bytes are noticed. False: they were before.
+bool Translator::note_code(PageCode& page, std::byte* host, u64 chunks) {
   auto& watched = host == page.host ? page.chunks : page.second_chunks;
-  if ((watched & chunks) == chunks) return;
+  if ((watched & chunks) == chunks) return false;
   watched |= chunks;
   cpu_.watch_code(host, chunks);
+  return true;
 }
 
 u32 Translator::slot_for(PageCode const& page, i64 target, bool flags_saved) {

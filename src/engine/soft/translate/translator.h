@@ -98,7 +98,7 @@ class Translator final : private Slots, private Features, private Lowering, publ
   u32 find_crossing(PageCode& page, u64 linear);
   u32 generate(PageCode& page, u16 offset, bool grouped);
   bool nearly_full() const;
-  void note_code(PageCode& page, std::byte* host, u64 chunks);
+  bool note_code(PageCode& page, std::byte* host, u64 chunks);
   void clear_cache();
   void enter(u32 block);
   RunExit step();

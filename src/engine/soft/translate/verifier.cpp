@@ -92,31 +92,33 @@ bool Verifier::flags_agree(Stretch const& stretch) {
     return true;
   difference &= ~u64{undefined_flags(stretch)};
   if (difference == 0) return true;
-  // Flags that the block overwrites before it reads them may be stale where it is left in its middle.
-  auto const within_block = translated_.rip - before_.rip < stretch.block->length;
-  if ((difference & ~u64{x86::arithmetic_flags}) != 0 || !within_block) return false;
+  // Flags that the code there overwrites before it reads them may be stale.
+  if ((difference & ~u64{x86::arithmetic_flags}) != 0) return false;
   return (difference & flags_alive(stretch)) == 0;
 }
 
 /// Those that the code from the exit on reads, as the translator sees it.
 u32 Verifier::flags_alive(Stretch const& stretch) {
   auto const code = code_at(stretch, translated_.rip);
-  if (code.empty()) return x86::arithmetic_flags;
+  if (code.bytes.empty()) return x86::arithmetic_flags;
   analyse(code, stretch.mode, *stretch.features, region_);
   return region_.live_flags;
 }
 
-/// The block's guest code from `rip` on, up to the end of its page.
-std::span<u8 const> Verifier::code_at(Stretch const& stretch, u64 rip) {
+/// Guest code from `rip` on, in the page of the block.
+GuestCode Verifier::code_at(Stretch const& stretch, u64 rip) {
   auto const& page = *stretch.block->page;
   auto const offset = stretch.block->start + (rip - before_.rip);
   if (offset >= page_size) return {};
-  // SOUND: in the page of guest memory that the block was made of.
-  auto const first = std::span{reinterpret_cast<u8 const*>(page.host) + offset, page_size - offset};
-  if (page.second_host == nullptr || first.size() >= crossing_.size()) return first;
-  std::memcpy(crossing_.data(), first.data(), first.size());
-  std::memcpy(crossing_.data() + first.size(), page.second_host, crossing_.size() - first.size());
-  return crossing_;
+  // SOUND: the page of guest memory that the block was made of.
+  auto const first = std::span{reinterpret_cast<u8 const*>(page.host), page_size};
+  auto const begin = static_cast<u32>(offset);
+  auto const in_first = page_size - offset;
+  if (page.second_host == nullptr || in_first >= crossing_.size())
+    return {first, begin, page.second_host == nullptr};
+  std::memcpy(crossing_.data(), first.data() + offset, in_first);
+  std::memcpy(crossing_.data() + in_first, page.second_host, crossing_.size() - in_first);
+  return {crossing_, 0, false};
 }
 
 /// Those that the manual leaves open after the instructions of this stretch.
@@ -124,7 +126,9 @@ u32 Verifier::undefined_flags(Stretch const& stretch) {
   auto undefined = u32{0};
   for (auto i = steps_ - std::min<u64>(steps_, path_.size()); i < steps_; ++i) {
     auto const code = code_at(stretch, path_[i % path_.size()]);
-    auto const bytes = code.first(std::min<std::size_t>(code.size(), 15));
+    if (code.bytes.empty()) continue;
+    auto const left = code.bytes.subspan(code.begin);
+    auto const bytes = left.first(std::min<std::size_t>(left.size(), 15));
     auto insn = x86::Instruction{};
     if (x86::decode(bytes, stretch.mode.code_size, stretch.mode.protected_mode, insn) != x86::DecodeStatus::ok)
       continue;

@@ -45,7 +45,7 @@ class Verifier {
   bool agrees(Stretch const& stretch);
   bool flags_agree(Stretch const& stretch);
   u32 flags_alive(Stretch const& stretch);
-  std::span<u8 const> code_at(Stretch const& stretch, u64 rip);
+  GuestCode code_at(Stretch const& stretch, u64 rip);
   u32 undefined_flags(Stretch const& stretch);
   bool disagree(Stretch const& stretch, char const* what);
 

@@ -107,10 +107,11 @@ struct PageCode {
   // may lie before the segment, and CS's limit.
   i64 pointer{};
   u32 limit{};
-  bool relative{};  // may run at another address: Context::delta tells the distance
-  // By window: the distance there, while the stamp is that of the window's tables.
-  std::array<u64, Windows::count> deltas{};
-  std::array<u32, Windows::count> delta_stamps{};
+  bool relative{};  // may run at other addresses; code reads the present one from this slot of its window:
+  u32 slot{};
+  // By window: the page's linear address there, while the stamp is that of the window's tables.
+  std::array<u64, Windows::count> places{};
+  std::array<u32, Windows::count> place_stamps{};
   u64 chunks{}, second_chunks{};  // 64-byte pieces of the two that stores are watched in
   u16 crossings{};  // which of the last 15 bytes begin an instruction that goes on in the next page
   std::vector<u32> blocks;

@@ -94,18 +94,6 @@ PageCode& CodeCache::page(std::byte* host, u64 linear, u16 mode, bool relative, 
   return page;
 }
 
-void CodeCache::replace(PageCode const& old, u64 linear) {
-  auto const forget = [&](std::byte* host) {
-    auto const [from, to] = by_host_.equal_range(host);
-    for (auto at = from; at != to; ++at) {
-      if (at->second == &old) return void(by_host_.erase(at));
-    }
-  };
-  forget(old.host);
-  if (old.second_host != nullptr) forget(old.second_host);
-  page(old.host, linear, old.mode, old.relative, old.second_host, old.pointer, old.limit);
-}
-
 std::vector<PageCode*> CodeCache::pages_at(std::byte* host) {
   auto found = std::vector<PageCode*>{};
   auto const [from, to] = by_host_.equal_range(host);

@@ -44,8 +44,6 @@ class CodeCache {
   /// `pointer` and `limit` as in PageCode.
   PageCode& page(std::byte* host, u64 linear, u16 mode, bool relative, std::byte* second_host = nullptr,
                  i64 pointer = 0, u32 limit = 0);
-  /// A new one for code of the same page, which replaces `page`: nothing finds that any more.
-  void replace(PageCode const& page, u64 linear);
   /// All that is made of the page at `host`.
   std::vector<PageCode*> pages_at(std::byte* host);
   std::vector<PageCode*> all_pages();

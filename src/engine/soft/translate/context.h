@@ -35,7 +35,6 @@ struct alignas(256) Context {
   void save_flags(u64 rflags) { gpr[4] = flags_for_sahf(rflags); }
   bool saved_carry() const { return (gpr[4] & 0xff) != 0; }
   static constexpr u64 flags_for_sahf(u64 rflags) { return (rflags & 0xff) << 8 | (rflags >> 11 & 1); }
-  u64 delta{};      // what is added to the addresses that relative blocks were made for
   u32 poll{};       // not zero: leave at the next backward jump
   u32 jump_mask{};  // which bits of a target select its entry in the jump cache; 0: leave at the next indirect
                     // jump

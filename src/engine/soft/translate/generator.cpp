@@ -41,12 +41,6 @@ void Generator::entries() {
   out_.alu(Alu::cmp, Width::q, scratch,
            Mem{.base = second_scratch, .disp = static_cast<i32>(offsetof(Window, jumps)), .gs = true});
   out_.jcc(Cond::ne, trampolines_.find_jump);
-  if (page_.relative) {
-    if (!mode_.code64()) out_.mov(Width::d, scratch, scratch);  // without the tag
-    out_.mov_imm(second_scratch, linear(0));
-    out_.alu(Alu::sub, Width::q, scratch, second_scratch);
-    out_.store(Width::q, VIREO_CONTEXT(delta), scratch);
-  }
   block().saved_entry = from_entry();
   if (region_.live_flags != 0) {
     flags_in_register_ = false;
@@ -135,15 +129,7 @@ void Generator::load_address(Item const& item) {
   auto const& memory = insn.memory;
   auto const width = insn.operand_size == 8 && insn.address_size == 8 ? Width::q : Width::d;
   if (memory.rip_relative) {
-    auto const target = linear(item.offset + insn.length + memory.displacement);
-    out_.mov_imm(to, target);
-    if (page_.relative) {
-      out_.load(Width::q, scratch, VIREO_CONTEXT(delta));
-      out_.lea(width, to, {.base = to, .index = scratch});
-    } else if (width == Width::d) {
-      out_.mov(Width::d, to, to);
-    }
-    return;
+    return put_linear(to, item.offset + insn.length + memory.displacement, width);
   }
   auto const from = Mem{.base = memory.base == x86::no_register ? Reg::none : host(memory.base),
                         .index = memory.index == x86::no_register ? Reg::none : host(memory.index),

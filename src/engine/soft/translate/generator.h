@@ -2,6 +2,7 @@
 
 #include <cstddef>
 
+#include "engine/soft/mmu/window.h"
 #include "engine/soft/translate/code_cache.h"
 #include "engine/soft/translate/reencode.h"
 #include "engine/soft/translate/region.h"
@@ -53,7 +54,6 @@ class Generator {
   void add_loan(Loan loan);
   void loans_end();
   Reg host(u8 guest) const { return map_.host[guest]; }
-  u64 linear(i64 offset) const { return page_.linear + block().start + static_cast<u64>(offset); }
   Block& block() { return cache_.blocks[block_]; }
   Block const& block() const { return cache_.blocks[block_]; }
   u32 here() const { return base_ + out_.size(); }
@@ -99,7 +99,11 @@ class Generator {
   void pop(Item const& item);
   void leave(Item const& item);
   void push_return_address(Item const& item);
-  void put_linear(Reg to, u64 linear);  // the flags may be lost
+  /// The linear address `offset` bytes behind the block's start. Leaves the flags.
+  void put_linear(Reg to, i64 offset, Width width);
+  Mem place_of_page() const {
+    return {.disp = static_cast<i32>(offsetof(Window, slots) + page_.slot * 8), .gs = true};
+  }
 
   // ---- generator_legacy.cpp: 16- and 32-bit code ----
   void offset_of_operand(Item const& item);

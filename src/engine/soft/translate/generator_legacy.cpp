@@ -157,8 +157,7 @@ void Generator::legacy_push_return_address(Item const& item) {
   auto const top = reach_stack(item, guest_stack_pointer, -static_cast<i32>(size), size, true);
   auto const next = block().start + item.offset + item.insn.length;
   if (mode_.flat_code) {
-    out_.mov_imm(second_scratch, static_cast<u32>(page_.linear + static_cast<u64>(next)));
-    if (page_.relative) out_.alu(Alu::add, Width::d, second_scratch, VIREO_CONTEXT(delta));
+    put_linear(second_scratch, item.offset + item.insn.length, Width::d);
     out_.store(width_of(size), top, second_scratch);
   } else {
     out_.store_imm(width_of(size), top, static_cast<i32>(page_.pointer + next));

@@ -72,9 +72,20 @@ void Generator::restore_flags() {
 
 // ---- addresses ----
 
-void Generator::put_linear(Reg to, u64 address) {
-  out_.mov_imm(to, address);
-  if (page_.relative) out_.alu(Alu::add, Width::q, to, VIREO_CONTEXT(delta));
+void Generator::put_linear(Reg to, i64 offset, Width width) {
+  auto const in_page = block().start + offset;
+  if (!page_.relative) {
+    auto const address = page_.linear + static_cast<u64>(in_page);
+    return out_.mov_imm(to, width == Width::q ? address : static_cast<u32>(address));
+  }
+  out_.load(Width::q, to, place_of_page());
+  if (in_page == static_cast<i32>(in_page)) {
+    out_.lea(width, to, {.base = to, .disp = static_cast<i32>(in_page)});
+  } else {  // the displacement is nearly 2 GiB
+    auto const half = static_cast<i32>(in_page / 2);
+    out_.lea(Width::q, to, {.base = to, .disp = half});
+    out_.lea(width, to, {.base = to, .disp = static_cast<i32>(in_page - half)});
+  }
 }
 
 void Generator::address(Item const& item) {
@@ -82,8 +93,7 @@ void Generator::address(Item const& item) {
   auto const& memory = insn.memory;
   auto const width = insn.address_size == 8 ? Width::q : Width::d;
   if (memory.rip_relative) {
-    put_linear(scratch, linear(item.offset + insn.length + memory.displacement));
-    if (width == Width::d) out_.mov(Width::d, scratch, scratch);
+    put_linear(scratch, item.offset + insn.length + memory.displacement, width);
   } else if (memory.displacement != static_cast<i32>(memory.displacement)) {
     out_.mov_imm(scratch, static_cast<u64>(memory.displacement));
   } else {
@@ -264,8 +274,8 @@ void Generator::leave(Item const& item) {
 }
 
 void Generator::push_return_address(Item const& item) {
-  if (page_.relative) lose_flags(item.flags_needed);
-  auto const back = linear(item.offset + item.insn.length);
+  auto const next = item.offset + item.insn.length;
+  auto const back = page_.linear + block().start + static_cast<u64>(next);
   auto const below = Mem{.base = guest_stack_pointer, .disp = -8};
   auto const top = reach_at(item, below, 8, true);
   if (!page_.relative && back == static_cast<u64>(static_cast<i64>(static_cast<i32>(back)))) {
@@ -276,7 +286,7 @@ void Generator::push_return_address(Item const& item) {
       out_.lea(Width::q, scratch, top);
       to = {.base = scratch};
     }
-    put_linear(second_scratch, back);
+    put_linear(second_scratch, next, Width::q);
     out_.store(Width::q, to, second_scratch);
   }
   out_.lea(Width::q, guest_stack_pointer, below);

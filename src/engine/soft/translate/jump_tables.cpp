@@ -27,7 +27,6 @@ void JumpTables::clear(u8 number) {
     for (auto i = 0u; i < use.slot_count; ++i) window.slots[use.slots[i]] = no_slot_;
   }
   use.jump_count = use.slot_count = 0;
-  use.distance_count = 0;
   use.stamp = ++last_stamp_;
 }
 
@@ -39,7 +38,7 @@ void JumpTables::clear_all() {
 
 void JumpTables::forget_all() {
   for (auto& use : uses_) use.ready = false;
-  slots_used_ = {};
+  slots_used_ = first_slot;
 }
 
 u32 JumpTables::new_slot() {
@@ -48,22 +47,6 @@ u32 JumpTables::new_slot() {
     if (uses_[window].ready) mmu_.window_at(window).slots[slot] = no_slot_;
   }
   return slot;
-}
-
-u64 JumpTables::likely_delta(u8 window, u64 page_linear) const {
-  auto const& use = uses_[window];
-  auto best = farthest;
-  auto delta = u64{};
-  for (auto i = 0u; i < std::min<std::size_t>(use.distance_count, use.distances.size()); ++i) {
-    auto const& known = use.distances[i];
-    auto const away = page_linear < known.low    ? known.low - page_linear
-                      : page_linear > known.high ? page_linear - known.high
-                                                 : 0;
-    if (away >= best) continue;
-    best = away;
-    delta = known.delta;
-  }
-  return delta;
 }
 
 }  // namespace vireo::engine::soft::translate

@@ -36,20 +36,17 @@ class JumpTables {
   u32 new_slot();
   u32 slots_left() const { return Window::slot_entries - slots_used_; }
 
-  /// In one window a page runs at one address only, so that what the tables remember there stays true. False:
-  /// it ran at another one; clear the window first.
-  [[gnu::always_inline]] bool same_delta(u8 window, PageCode& page, u64 delta) {
+  /// In one window a page runs at one address only, so that what the tables remember there stays true. To be
+  /// told before its code runs there. False: it ran at another one; clear the window first.
+  [[gnu::always_inline]] bool runs_at(u8 window, PageCode& page, u64 linear) {
     if (!page.relative) return true;
-    auto& use = uses_[window];
-    if (page.delta_stamps[window] == use.stamp) return page.deltas[window] == delta;
-    page.delta_stamps[window] = use.stamp;
-    page.deltas[window] = delta;
-    note_distance(use, page.linear + delta, delta);
+    auto const stamp = uses_[window].stamp;
+    if (page.place_stamps[window] == stamp) return page.places[window] == linear;
+    page.place_stamps[window] = stamp;
+    page.places[window] = linear;
+    mmu_.window_at(window).slots[page.slot] = linear;
     return true;
   }
-  /// Pages of one program or library should agree about their distance, or direct jumps between them cannot
-  /// be linked.
-  u64 likely_delta(u8 window, u64 page_linear) const;
 
   static constexpr u32 jump_index(u64 linear) { return linear & (Window::jump_entries - 1); }
   [[gnu::always_inline]] void set_jump(u8 window, u64 linear, u64 code) {
@@ -70,39 +67,20 @@ class JumpTables {
  private:
   static_assert(Window::jump_entries <= 0x1'0000);
   static constexpr u16 unknown_mode{0xffff};
-  /// Pages that ran at one distance from where they were translated.
-  struct Distance {
-    u64 low{}, high{};  // linear addresses of the first and the last of them
-    u64 delta{};
-  };
-  static constexpr u64 farthest{64 * MiB};
   struct Use {
     // As many as there are entries; which of them lead somewhere. Memory that is taken as it is touched.
     std::unique_ptr<u16[]> jumps;
     std::unique_ptr<u32[]> slots;
     u32 jump_count{}, slot_count{};
-    u32 stamp{};             // of PageCode::delta_stamps
+    u32 stamp{};             // of PageCode::place_stamps
     u16 mode{unknown_mode};  // of all code that the tables lead to
     bool ready{};
-    std::array<Distance, 16> distances{};
-    u32 distance_count{};
   };
-
-  [[gnu::always_inline]] static void note_distance(Use& use, u64 linear, u64 delta) {
-    constexpr auto most = std::tuple_size_v<decltype(use.distances)>;
-    for (auto i = u32{}; i < std::min<u32>(use.distance_count, most); ++i) {
-      auto& known = use.distances[i];
-      if (known.delta != delta || linear + farthest < known.low || linear > known.high + farthest) continue;
-      known.low = linear < known.low ? linear : known.low;
-      known.high = linear > known.high ? linear : known.high;
-      return;
-    }
-    use.distances[use.distance_count++ % most] = {linear, linear, delta};
-  }
 
   Mmu& mmu_;
   u64 no_jump_{}, no_slot_{};
-  u32 slots_used_{};
+  static constexpr u32 first_slot{1};  // 0: none
+  u32 slots_used_{first_slot};
   u32 last_stamp_{};
   std::array<Use, Windows::count> uses_;
 };

@@ -55,7 +55,9 @@ u64 Translator::set_access(Context* context, u64, u32 number) {
   state.rflags = allowed ? before | x86::flag_ac : before & ~u64{x86::flag_ac};
   self.cpu_.change_privilege64(0);
   auto const window = self.cpu_.mmu.window(self.cpu_.rights());
-  if (!self.tables_.ready(window, CodeMode::window_key(self.mode_))) {
+  auto& page = *self.cache_->blocks[self.cache_->block_of_site(number)].page;
+  if (!self.tables_.ready(window, CodeMode::window_key(self.mode_)) ||
+      !self.tables_.runs_at(window, page, self.place_of(page))) {
     state.rflags = before;
     self.cpu_.change_privilege64(0);
     return 0;
@@ -86,7 +88,7 @@ u64 Translator::known_jump(u64 linear, Rights rights, u16 mode) {
   auto* const page = known_page(linear, rights, mode);
   if (page == nullptr) return 0;
   auto const number = cache_->find(*page, static_cast<u16>(linear & ~page_mask), true);
-  if (number == CodeCache::no_block || !tables_.same_delta(window, *page, page_delta(*page, linear))) return 0;
+  if (number == CodeCache::no_block || !tables_.runs_at(window, *page, linear & page_mask)) return 0;
   auto const code = indirect_entry(number);
   tables_.set_jump(window, linear, code);
   cpu_.mmu.note_executed(window, linear);
@@ -108,16 +110,16 @@ u64 Translator::find_slot(Context* context, u64 number) {
   if (context->wanted() || self.verifier_ != nullptr || !self.cpu_.code64()) return 0;
   auto const& exit = self.cache_->exits[number];
   auto& from = *self.cache_->blocks[exit.block].page;
-  auto const delta = from.relative ? context->delta : 0;
-  auto const linear = from.linear + delta + static_cast<u64>(exit.target);
+  auto const window = self.window_number_;
+  auto const place = self.place_of(from);
+  auto const linear = place + static_cast<u64>(exit.target);
   auto* const found = self.known_page(linear, self.cpu_.rights(), self.mode_);
   if (found == nullptr) return 0;
   auto& page = *found;
   auto const target = self.cache_->find(page, static_cast<u16>(linear & ~page_mask), exit.grouped);
   if (target == CodeCache::no_block) return 0;
-  if (page.relative != from.relative || (page.relative && page_delta(page, linear) != delta)) return 0;
-  auto const window = self.window_number_;
-  if (!self.tables_.same_delta(window, from, delta) || !self.tables_.same_delta(window, page, delta)) return 0;
+  if (!self.tables_.runs_at(window, from, place) || !self.tables_.runs_at(window, page, linear & page_mask))
+    return 0;
   // SOUND: an address in executable memory, as a number.
   auto const code = reinterpret_cast<u64>(self.entry_of(target, exit.flags_saved));
   self.tables_.set_slot(window, exit.slot, code);
@@ -153,11 +155,11 @@ u64 Translator::system_call(Context* context, SavedRegisters& registers, u32 num
   auto& state = cpu.state;
   auto const kept = state.rflags & ~state.sfmask;
   if (!(state.efer & x86::efer_sce) || (kept & (care_flags | x86::flag_ac)) || cpu.cpl() != 3) return 0;
-  auto const to = self.go_to(state.lstar, Rights::supervisor);
-  if (to == 0) return 0;
   auto const& site = self.cache_->sites[number];
   auto const& block = self.cache_->blocks[self.cache_->block_of_site(number)];
-  auto const base = block.page->linear + (block.page->relative ? context->delta : 0);
+  auto const base = self.place_of(*block.page);
+  auto const to = self.go_to(state.lstar, Rights::supervisor);
+  if (to == 0) return 0;
   auto const before = (state.rflags & ~u64{x86::arithmetic_flags}) | context->saved_flags();
   registers.rcx = base + block.start + site.guest_offset + 2;
   context->gpr[x86::r11] = before;

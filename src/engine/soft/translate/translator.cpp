@@ -174,7 +174,7 @@ void Translator::enter(u32 block) {
   tables_.prepare(window, key);
   if (window == Windows::supervisor) tables_.prepare(Windows::supervisor_ac, key);
   set_window_base(&cpu_.mmu.window_at(window));
-  if (of.page->relative) context_->delta = page_delta(*of.page, cpu_.code_address());
+  set_place(*of.page, cpu_.code_address() & page_mask);
   context_->tsc_offset = cpu_.machine_tsc_offset + state.tsc_offset;
   context_->interrupt_waits =
       !(state.rflags & x86::flag_if) && cpu_.apic != nullptr && cpu_.apic->interrupt_pending() ? 1 : 0;
@@ -247,9 +247,7 @@ u32 Translator::find_block(bool grouped) {
   auto const known = recent.page != nullptr && recent.linear == page_linear && recent.page->host == host &&
                      recent.page->mode == key && recent.page->pointer == pointer && recent.page->limit == limit;
   if (!known) {
-    auto const window = cpu_.mmu.window(rights);
-    auto const base = relative ? page_linear - tables_.likely_delta(window, page_linear) : page_linear;
-    recent = {page_linear, &cache_->page(host, base, key, relative, nullptr, pointer, limit)};
+    recent = {page_linear, &cache_->page(host, page_linear, key, relative, nullptr, pointer, limit)};
   }
   auto const offset = static_cast<u16>(linear & 0xfff);
   auto& page = *recent.page;
@@ -332,6 +330,7 @@ u32 Translator::find_crossing(PageCode& page, u64 linear) {
 /// Host code for region_.
 u32 Translator::generate(PageCode& page, u16 offset, bool grouped) {
   auto const number = static_cast<u32>(cache_->blocks.size());
+  if (page.relative && page.slot == 0) page.slot = tables_.new_slot();
   cache_->blocks.push_back({.page = &page, .start = offset, .length = region_->length, .grouped = grouped});
   auto out = Emitter{cache_->writable(cache_->used()), cache_->executable(cache_->used()),
                      cache_->capacity() - cache_->used()};
@@ -396,10 +395,10 @@ void Translator::mappings_changed(u8 window) noexcept {
   if (window == Windows::supervisor) tables_.clear_if_ready(Windows::supervisor_ac);
 }
 
-void Translator::keep_delta(PageCode& page, u64 delta) {
-  if (tables_.same_delta(window_number_, page, delta)) return;
+void Translator::set_place(PageCode& page, u64 linear) {
+  if (tables_.runs_at(window_number_, page, linear)) return;
   tables_.clear(window_number_);
-  tables_.same_delta(window_number_, page, delta);
+  tables_.runs_at(window_number_, page, linear);
 }
 
 }  // namespace vireo::engine::soft::translate

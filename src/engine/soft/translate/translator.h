@@ -22,7 +22,7 @@ namespace vireo::engine::soft::translate {
 struct Counters {
   u64 translations{}, guest_bytes{}, links{}, slot_fills{}, jump_fills{}, interpreted{}, slow_accesses{},
       traps{}, invalidations{}, flushes{}, polls{}, refills{}, crossings{}, stale{}, jumps_found{},
-      slots_found{}, moved_pages{};
+      slots_found{};
   std::array<u64, Windows::count> windows_cleared{};
   u64 longest_drop_ns{};  // of all translations at once
   std::array<u64, exit_kinds> exits{};
@@ -119,8 +119,6 @@ class Translator final : private Slots, private Features, private Lowering, publ
   void link(u32 exit, u32 target);
   void fill_slot(u32 exit, u32 target);
   void fill_jump(u64 linear, u32 target);
-  void agree(PageCode& from, PageCode& target, u64 linear);
-  void translate_again(PageCode& page, u64 linear);
   void note_executed(PageCode const& page, u64 linear);
   void forward_stale(u32 block, u32 target);
   void trap();
@@ -134,8 +132,10 @@ class Translator final : private Slots, private Features, private Lowering, publ
   u8 const* entry_of(u32 block, bool flags_saved) const {
     return cache_->executable(cache_->blocks[block].entry_for(flags_saved));
   }
-  static u64 page_delta(PageCode const& page, u64 linear) { return (linear & ~u64{0xfff}) - page.linear; }
-  void keep_delta(PageCode& page, u64 delta);
+  /// The linear address at which the page runs, or has just run.
+  u64 place_of(PageCode const& page) const { return page.relative ? page.places[window_number_] : page.linear; }
+  /// Before the page's code runs there.
+  void set_place(PageCode& page, u64 linear);
 
   Cpu& cpu_;
   std::unique_ptr<CodeCache> cache_;
@@ -153,7 +153,6 @@ class Translator final : private Slots, private Features, private Lowering, publ
   std::unordered_map<u64, u32> slots_;
   std::map<std::tuple<u64, u32, u16>, u64> code_tags_;  // by CS base, limit and mode
   JumpTables tables_;
-  bool pages_moved_{};  // since the tables were cleared
   struct Recent {
     u64 linear{};
     PageCode* page{};

@@ -14,7 +14,9 @@
 // What happens when translated code has come back.
 namespace vireo::engine::soft::translate {
 
-namespace {}  // namespace
+namespace {
+constexpr u64 page_mask{~u64{0xfff}};
+}
 
 RunExit Translator::leave(ExitKind kind) {
   ++counters_.exits[static_cast<u32>(kind)];
@@ -95,7 +97,6 @@ RunExit Translator::leave_settled(ExitKind kind) {
     case ExitKind::trap: return step();
     case ExitKind::stale: {
       ++counters_.stale;
-      if (std::exchange(pages_moved_, false)) tables_.clear_all();
       auto const generation = generation_;
       auto const target = find_block(cache_->blocks[number].grouped);
       if (verifier_ != nullptr) return RunExit::budget;
@@ -159,41 +160,15 @@ void Translator::fill_slot(u32 number, u32 target) {
   auto const& exit = cache_->exits[number];
   auto& page = *cache_->blocks[target].page;
   auto const linear = cpu_.code_address();
-  auto const delta = page_delta(page, linear);
   auto& from = *cache_->blocks[exit.block].page;
-  if (page.relative != from.relative) return;
-  if (page.relative && delta != context_->delta) return agree(from, page, linear);
   // A forward jump around the end of the address space has not looked whether somebody wants the vCPU.
-  if (!cpu_.code64() && exit.target >= 0 && linear < static_cast<u32>(from.linear + context_->delta)) return;
-  keep_delta(from, context_->delta);
-  keep_delta(page, delta);
+  if (!cpu_.code64() && exit.target >= 0 && linear < static_cast<u32>(place_of(from))) return;
+  set_place(from, place_of(from));
+  set_place(page, linear & page_mask);
   // SOUND: an address in executable memory, as a number.
   tables_.set_slot(window_number_, exit.slot, reinterpret_cast<u64>(entry_of(target, exit.flags_saved)));
   note_executed(page, linear);
   ++counters_.slot_fills;
-}
-
-/// Two pages of one program were translated for addresses that do not lie as far from each other as the pages
-/// do. The one that was translated for the higher address is translated again: then jumps between them can be
-/// linked.
-void Translator::agree(PageCode& from, PageCode& target, u64 linear) {
-  auto const delta = page_delta(target, linear);
-  if (target.linear > target.linear + delta - context_->delta) {
-    translate_again(target, target.linear + delta - context_->delta);
-    next_ = CodeCache::no_block;
-  } else {
-    translate_again(from, from.linear + context_->delta - delta);
-  }
-}
-
-void Translator::translate_again(PageCode& page, u64 linear) {
-  ++counters_.moved_pages;
-  drop_page(page);
-  cache_->replace(page, linear);
-  for (auto& recent : recent_) {
-    if (recent.page == &page) recent = {};
-  }
-  pages_moved_ = true;  // entries of the tables may lead to stale blocks
 }
 
 void Translator::note_executed(PageCode const& page, u64 linear) {
@@ -203,7 +178,7 @@ void Translator::note_executed(PageCode const& page, u64 linear) {
 
 void Translator::fill_jump(u64 linear, u32 target) {
   auto& page = *cache_->blocks[target].page;
-  keep_delta(page, page_delta(page, cpu_.code_address()));
+  set_place(page, cpu_.code_address() & page_mask);
   tables_.set_jump(window_number_, linear, indirect_entry(target));
   note_executed(page, cpu_.code_address());
   ++counters_.jump_fills;

@@ -48,7 +48,7 @@ u64 Translator::code_tag(u16 mode) {
 }
 
 u64 Translator::rip_at(PageCode const& page, i64 offset) const {
-  auto const linear = page.linear + (page.relative ? context_->delta : 0) + static_cast<u64>(offset);
+  auto const linear = place_of(page) + static_cast<u64>(offset);
   if (cpu_.code64()) return linear;
   return static_cast<u32>(linear - cpu_.state.cs().base);
 }

@@ -74,7 +74,6 @@ void Translator::append_counters(std::vector<Counter>& to) const {
   add("jump_fills", c.jump_fills);
   add("jumps_found", c.jumps_found);
   add("slots_found", c.slots_found);
-  add("moved_pages", c.moved_pages);
   add("tlb_refills", c.refills);
   add("invalidated_blocks", c.invalidations);
   add("untranslated_crossings", c.crossings);

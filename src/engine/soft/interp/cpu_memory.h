@@ -41,7 +41,7 @@ template <typename T>
   auto const& entry = mmu.write_entry(from.rights, address);
   if (in_page(entry.tag, address, sizeof(T))) [[likely]] {
     // SOUND: as in read_at, and the page is RAM that these rights may write.
-    auto* const host = reinterpret_cast<std::byte*>(entry.page + address % page_size);
+    auto* const host = reinterpret_cast<std::byte*>(address + entry.distance);
     note_store(host);
     return store_le<T>(host, value);
   }
@@ -103,7 +103,7 @@ template <typename T>
     auto const& entry = mmu.data_write_entry(address);
     if (in_page(entry.tag, address, sizeof(T))) [[likely]] {
       // SOUND: as in write_at.
-      auto* const host = reinterpret_cast<std::byte*>(entry.page + address % page_size);
+      auto* const host = reinterpret_cast<std::byte*>(address + entry.distance);
       note_store(host);
       return store_le<T>(host, value);
     }
@@ -155,7 +155,7 @@ template <typename T, typename F>
     auto const& entry = mmu.data_write_entry(address);
     if (in_page(entry.tag, address, sizeof(T))) [[likely]] {
       // SOUND: as in write_at.
-      auto* const host = reinterpret_cast<std::byte*>(entry.page + address % page_size);
+      auto* const host = reinterpret_cast<std::byte*>(address + entry.distance);
       note_store(host);
       return modify_host<T>(host, locked, f);
     }
@@ -220,7 +220,7 @@ template <typename T, typename F>
   if (!in_page(entry.tag, address, length)) [[unlikely]]
     return nullptr;
   // SOUND: as in write_at; addresses are compared only.
-  auto const host = entry.page + address % page_size;
+  auto const host = address + entry.distance;
   if (host - reinterpret_cast<u64>(code_page_host) < page_size) [[unlikely]]
     return nullptr;
   return reinterpret_cast<void*>(host);
@@ -248,7 +248,7 @@ inline void Cpu::write_bytes(x86::SegmentRegister segment, u64 offset, void cons
   auto const& entry = mmu.data_write_entry(address);
   if (length <= page_size && in_page(entry.tag, address, length)) [[likely]] {
     // SOUND: as in write_at.
-    auto* const host = reinterpret_cast<std::byte*>(entry.page + address % page_size);
+    auto* const host = reinterpret_cast<std::byte*>(address + entry.distance);
     note_store(host);
     std::memcpy(host, from, length);
     return;

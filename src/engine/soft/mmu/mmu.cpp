@@ -245,7 +245,7 @@ void Mmu::drop_write_tags(std::byte const* page) {
     for (auto i = u32{}; i < usage.used; ++i) {
       auto const index = usage.used_list[i];
       auto& entry = windows_[window].writes[index];
-      if (page == nullptr || entry.page == host) entry.tag = Window::no_tag(index);
+      if (page == nullptr || entry.tag + entry.distance == host) entry.tag = Window::no_tag(index);
     }
   }
 }

@@ -71,7 +71,9 @@ bool Mmu::fill(u64 linear, Access access, Rights rights, Cached const& cached) n
   auto& write_entry = windows_[number].writes[index];
   if (stores && store_log_ != nullptr) [[unlikely]]
     stores = access == Access::write && store_log_->open(cached.host, write_entry, index);
-  if (entry.page == 0 && write_entry.page == 0) usage.used_list[usage.used++] = static_cast<u16>(index);
+  // SOUND: only ever added to an offset in the page, giving a pointer into the region.
+  auto const host = reinterpret_cast<u64>(cached.host);
+  if (entry.page == 0) usage.used_list[usage.used++] = static_cast<u16>(index);
   usage.executable |= executes;
   usage.global |= (flags & global) != 0;
   if (number >= Windows::supervisor && !(flags & global)) {
@@ -82,15 +84,14 @@ bool Mmu::fill(u64 linear, Access access, Rights rights, Cached const& cached) n
     usage.non_global_executable |= executes;
   }
   if (access == Access::write) {
-    // SOUND: as below.
-    write_entry = {.tag = stores ? page : none, .page = reinterpret_cast<u64>(cached.host)};
+    write_entry = {.tag = stores ? page : none, .distance = host - page};
+    if (entry.page == 0) entry.page = host;
     return stores;
   }
   entry = {.read = permits(flags, Access::read, rights) ? page : none,
            .execute = executes ? page : none,
-           // SOUND: only ever added to an offset in the page, giving a pointer into the region.
-           .page = reinterpret_cast<u64>(cached.host),
-           .spare = 0};
+           .page = host,
+           .distance = host - page};
   return stores;
 }
 

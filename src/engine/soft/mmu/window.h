@@ -12,13 +12,14 @@ namespace vireo::engine::soft {
 /// (Window::no_tag) matches no address that looks at this entry.
 struct TlbEntry {
   u64 read{}, execute{};
-  u64 page{};  // the host's address of the page's first byte; 0: not filled since the window was cleared
-  u64 spare{};
+  u64 page{};      // the host's address of the page's first byte; 0: neither this entry nor that for stores was
+                   // filled since the window was cleared
+  u64 distance{};  // from the page's linear address to the host's
 };
 /// The same for stores, in a table of its own: a copy between pages that share an index finds both.
 struct TlbWriteEntry {
   u64 tag{};
-  u64 page{};
+  u64 distance{};
 };
 static_assert(sizeof(TlbWriteEntry) == 16);
 
@@ -42,7 +43,7 @@ struct alignas(page_size) Window {
   static constexpr u32 index(u64 linear) { return static_cast<u32>(linear >> 12) % tlb_entries; }
   static constexpr u64 no_tag(u32 index) { return index == 0 ? page_size : 0; }
   static constexpr TlbEntry empty(u32 index) {
-    return {.read = no_tag(index), .execute = no_tag(index), .page = 0, .spare = 0};
+    return {.read = no_tag(index), .execute = no_tag(index), .page = 0, .distance = 0};
   }
 };
 

@@ -105,7 +105,12 @@ void Generator::native(Item const& item) {
   auto memory = Mem{.base = scratch};
   if (checked) provide_flags();
   if (item.memory_operand != 0xff) memory = reach(item);
-  if (!checked) provide_flags();
+  if (!checked) {
+    auto const restores =
+        (flags.read != 0 || item.writes_flags) && item.flags_needed != 0 && !flags_in_register_;
+    if (restores && item.memory_operand != 0xff) memory = in_scratch(memory);
+    provide_flags();
+  }
   if (item.may_trap) {
     auto& where = cache_.sites[site(item, 0, false)];
     where.traps = true;
@@ -113,8 +118,7 @@ void Generator::native(Item const& item) {
   }
   if (!reencode(out_, insn, map_, memory)) {
     // AH to BH beside a register that needs REX: another base for the moment.
-    if (memory.base != scratch || memory.index != Reg::none || memory.disp != 0)
-      out_.lea(Width::q, scratch, memory);
+    in_scratch(memory);
     out_.xchg(Width::q, scratch, Reg::rsi);
     memory = {.base = Reg::rsi};
     auto const written = reencode(out_, insn, map_, memory);
@@ -233,6 +237,7 @@ void Generator::cold_code() {
         out_.alu(Alu::xor_, Width::q, scratch, tag_field(each.write));
         out_.mov_imm(second_scratch, each.number);
         out_.call(trampolines_.refill);
+        if (each.to_host) out_.alu(Alu::add, Width::q, scratch, second_scratch);
         out_.jmp(each.back);
         break;
       }
@@ -241,8 +246,8 @@ void Generator::cold_code() {
           out_.alu(Alu::xor_, Width::q, scratch, tag_field(each.write));
           out_.mov_imm(second_scratch, each.number);
           out_.call(trampolines_.refill_group);
-          out_.test(Width::q, scratch, scratch);
-          out_.jcc(Cond::ne, each.back);
+          if (each.into != second_scratch) out_.mov(Width::q, each.into, second_scratch);
+          out_.jcc(Cond::e, each.back);
         }
         if (each.flags == Saved::carry) out_.alu_imm(Alu::add, Width::b, saved_flags, -1);
         finish_leaving({.kind = Cold::Kind::leave, .flags = each.flags, .number = each.fall_back});

@@ -38,6 +38,8 @@ class Generator {
     Saved flags{};
     bool write{}, backward{};
     bool never_refill{};  // a group whose first access reads and another writes
+    Reg into{};           // where the distance goes
+    bool to_host{};       // r10 becomes the host's address
     u32 fall_back{};      // Exit to code without groups
     u32 number{};         // Site or Exit
     u32 patch{};          // the conditional jump here
@@ -68,18 +70,25 @@ class Generator {
   void address(Item const& item);
   /// r10 = linear address -> r10 = host address.
   void check(Item const& item, u32 size, bool write);
-  /// Where the operand in memory is reached; the flags may be lost.
+  /// Where the operand in memory is reached, perhaps by r10 or r11; the flags may be lost.
   Mem reach(Item const& item);
+  Mem reach_by_distance(Item const& item, Mem guest, u32 size, bool write);
+  /// The same place as r10 alone.
+  Mem in_scratch(Mem place);
   /// The same for an access to guest memory at `linear`, a base register and a displacement.
   Mem reach_at(Item const& item, Mem linear, u32 size, bool write);
   Mem reach_in_group(Item const& item, i32 displacement);
-  void check_group(AccessGroup const& group, Item const& item, bool first_writes);
+  /// The register that holds the distance now.
+  Reg check_group(AccessGroup const& group, Item const& item, bool first_writes);
   static Mem tag_field(bool write);
+  static Mem distance_field(bool write);
+  /// r10 = linear address -> r10 = offset in its page, r11 = offset of the entry.
   void check_tag(bool write, u32 bytes, Label& miss);
-  /// r10 = linear address of the group's first byte -> r10 = the host's.
-  void check_range(AccessGroup const& group, Item const& item, bool first_writes);
+  Cold& refill_cold(Item const& item, u32 size, bool write);
+  /// r10 = linear address of the group's first byte -> the distance where the group keeps it; r10 keeps the
+  /// offset in the page.
+  Reg check_range(AccessGroup const& group, Item const& item, bool first_writes);
   Reg distance(u32 group);
-  void keep_distance(u32 group, Mem const& guest);
   static Mem distance_home(std::size_t group) { return in_context(offsetof(Context, distances) + group * 8); }
   void groups_before_loop();
 

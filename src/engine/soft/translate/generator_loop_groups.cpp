@@ -54,7 +54,6 @@ void Generator::prepare_group(u32 number) {
     out_.alu(Alu::cmp, Width::d, second_scratch, turns);
     out_.cmov(Cond::b, Width::d, turns, second_scratch);
   }
-  keep_distance(number, guest_place(group, 0));
 }
 
 // Leaves the flags.
@@ -62,8 +61,8 @@ Mem Generator::reach_moving(Item const& item, i32 displacement) {
   auto const& group = region_.groups[item.group];
   auto const by = distance(item.group);
   if (group.index == x86::no_register)
-    return {.base = host(group.base), .index = by, .scale = 1, .disp = displacement - group.low};
-  out_.lea(Width::q, scratch, guest_place(group, displacement - group.low));
+    return {.base = host(group.base), .index = by, .scale = 1, .disp = displacement};
+  out_.lea(Width::q, scratch, guest_place(group, displacement));
   return {.base = scratch, .index = by};
 }
 

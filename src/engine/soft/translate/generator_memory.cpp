@@ -18,12 +18,19 @@ static_assert(sizeof(TlbEntry) == 32 && sizeof(TlbWriteEntry) == 16);
 Mem in_window(std::size_t offset) {
   return {.base = second_scratch, .disp = static_cast<i32>(offset), .gs = true};
 }
-Mem page_field(bool write) {
-  return in_window(write ? offsetof(Window, writes) + offsetof(TlbWriteEntry, page)
-                         : offsetof(Window, tlb) + offsetof(TlbEntry, page));
+/// An operand that base and index registers and a displacement name.
+bool is_plain(x86::Instruction const& insn) {
+  auto const& memory = insn.memory;
+  auto const registers = memory.base != x86::no_register || memory.index != x86::no_register;
+  return registers && !memory.rip_relative && insn.address_size == 8 && memory.segment < SegmentRegister::fs &&
+         memory.displacement == static_cast<i32>(memory.displacement);
 }
 }  // namespace
 
+Mem Generator::distance_field(bool write) {
+  return in_window(write ? offsetof(Window, writes) + offsetof(TlbWriteEntry, distance)
+                         : offsetof(Window, tlb) + offsetof(TlbEntry, distance));
+}
 Mem Generator::tag_field(bool write) {
   return in_window(write ? offsetof(Window, writes) + offsetof(TlbWriteEntry, tag)
                          : offsetof(Window, tlb) + offsetof(TlbEntry, read));
@@ -121,17 +128,56 @@ void Generator::check_tag(bool write, u32 bytes, Label& miss) {
   out_.alu(Alu::xor_, Width::q, scratch, tag_field(write));
   out_.alu_imm(Alu::cmp, Width::q, scratch, last_offset - static_cast<i32>(bytes));
   out_.jcc(Cond::a, miss);
-  out_.alu(Alu::add, Width::q, scratch, page_field(write));
 }
 
-void Generator::check(Item const& item, u32 size, bool write) {
+Generator::Cold& Generator::refill_cold(Item const& item, u32 size, bool write) {
   auto& miss = cold(Cold::Kind::refill);
   miss.flags = saved_;
   miss.write = write;
   miss.number = site(item, size, write);
   cache_.sites[miss.number].plain = !item.vector && item.insn.operation != x86::Operation::cmpxchg16b;
+  return miss;
+}
+
+void Generator::check(Item const& item, u32 size, bool write) {
+  auto& miss = refill_cold(item, size, write);
+  miss.to_host = true;
   check_tag(write, size, miss.entry);
+  if (write) {
+    out_.alu(Alu::xor_, Width::q, scratch, tag_field(write));
+    out_.alu(Alu::add, Width::q, scratch, distance_field(write));
+  } else {
+    out_.alu(Alu::add, Width::q, scratch, in_window(offsetof(Window, tlb) + offsetof(TlbEntry, page)));
+  }
   out_.bind(miss.back);
+}
+
+// The registers of the guest are ready before the entry is: the access waits for the distance alone.
+Mem Generator::reach_by_distance(Item const& item, Mem guest, u32 size, bool write) {
+  auto const to_scratch = [&] {
+    if (guest.index == Reg::none && guest.disp == 0)
+      out_.mov(Width::q, scratch, guest.base);
+    else
+      out_.lea(Width::q, scratch, guest);
+  };
+  to_scratch();
+  auto& miss = refill_cold(item, size, write);
+  check_tag(write, size, miss.entry);
+  out_.load(Width::q, second_scratch, distance_field(write));
+  out_.bind(miss.back);
+  if (guest.index == Reg::none)
+    return {.base = guest.base, .index = second_scratch, .scale = 1, .disp = guest.disp};
+  if (guest.base == Reg::none) {
+    guest.base = second_scratch;
+    return guest;
+  }
+  to_scratch();
+  return {.base = scratch, .index = second_scratch};
+}
+
+Mem Generator::in_scratch(Mem place) {
+  if (place.base != scratch || place.index != Reg::none || place.disp != 0) out_.lea(Width::q, scratch, place);
+  return {.base = scratch};
 }
 
 Mem Generator::reach(Item const& item) {
@@ -139,6 +185,14 @@ Mem Generator::reach(Item const& item) {
   if (item.group != Item::no_group)
     return reach_in_group(item, static_cast<i32>(item.insn.memory.displacement));
   lose_flags(item.flags_needed);
+  auto const& memory = item.insn.memory;
+  if (mode_.code64() && is_plain(item.insn)) {
+    auto const guest = Mem{.base = memory.base == x86::no_register ? Reg::none : host(memory.base),
+                           .index = memory.index == x86::no_register ? Reg::none : host(memory.index),
+                           .scale = memory.scale,
+                           .disp = static_cast<i32>(memory.displacement)};
+    return reach_by_distance(item, guest, operand.size, operand.written);
+  }
   if (mode_.code64())
     address(item);
   else
@@ -150,12 +204,7 @@ Mem Generator::reach(Item const& item) {
 Mem Generator::reach_at(Item const& item, Mem at, u32 size, bool write) {
   if (item.group != Item::no_group) return reach_in_group(item, at.disp);
   lose_flags(item.flags_needed);
-  if (at.disp == 0)
-    out_.mov(Width::q, scratch, at.base);
-  else
-    out_.lea(Width::q, scratch, at);
-  check(item, size, write);
-  return {.base = scratch};
+  return reach_by_distance(item, at, size, write);
 }
 
 // ---- accesses that share a check: host address = guest address + what lies in the group's place ----
@@ -168,11 +217,10 @@ Mem Generator::reach_in_group(Item const& item, i32 displacement) {
     auto const writes = explicit_operand ? item.insn.operands[item.memory_operand].written
                                          : item.kind == Kind::push || item.kind == Kind::call ||
                                                item.kind == Kind::system || item.kind == Kind::indirect_call;
-    check_group(group, item, writes);
-    return {.base = scratch, .disp = displacement - group.low};
+    return {
+        .base = host(group.base), .index = check_group(group, item, writes), .scale = 1, .disp = displacement};
   }
-  return {
-      .base = host(group.base), .index = distance(item.group), .scale = 1, .disp = displacement - group.low};
+  return {.base = host(group.base), .index = distance(item.group), .scale = 1, .disp = displacement};
 }
 
 // The register that holds a group's distance. Leaves the flags.
@@ -183,36 +231,19 @@ Reg Generator::distance(u32 number) {
   return second_scratch;
 }
 
-// r10 = the host's address of the group's first byte, which the guest has `low` bytes behind `guest`.
-void Generator::keep_distance(u32 number, Mem const& guest) {
-  auto const& group = region_.groups[number];
-  if (group.place != AccessGroup::no_place) {
-    auto const place = static_cast<Reg>(group.place);
-    out_.mov(Width::q, place, scratch);
-    if (guest.index == Reg::none && guest.disp == 0) return out_.alu(Alu::sub, Width::q, place, guest.base);
-    out_.lea(Width::q, second_scratch, guest);
-    return out_.alu(Alu::sub, Width::q, place, second_scratch);
-  }
-  out_.lea(Width::q, second_scratch, guest);
-  out_.neg(Width::q, second_scratch);
-  out_.alu(Alu::add, Width::q, second_scratch, scratch);
-  out_.store(Width::q, distance_home(number), second_scratch);
-}
-
-void Generator::check_group(AccessGroup const& group, Item const& item, bool first_writes) {
+Reg Generator::check_group(AccessGroup const& group, Item const& item, bool first_writes) {
   lose_flags(item.flags_needed);
   auto const base = host(group.base);
   if (group.low == 0)
     out_.mov(Width::q, scratch, base);
   else
     out_.lea(Width::q, scratch, {.base = base, .disp = group.low});
-  check_range(group, item, first_writes);
-  keep_distance(static_cast<u32>(&group - region_.groups.data()), {.base = base});
+  return check_range(group, item, first_writes);
 }
 
 // A refill opens these bytes alone for stores, where code lies elsewhere in the page. Loops that move through
 // the page therefore need its write tag, and never refill for stores.
-void Generator::check_range(AccessGroup const& group, Item const& item, bool first_writes) {
+Reg Generator::check_range(AccessGroup const& group, Item const& item, bool first_writes) {
   auto& miss = cold(Cold::Kind::refill_group);
   miss.flags = saved_;
   miss.write = group.write;
@@ -220,8 +251,13 @@ void Generator::check_range(AccessGroup const& group, Item const& item, bool fir
   miss.number = site(item, group.bytes, group.write);
   miss.fall_back = new_exit(block().start + item.offset, !flags_in_register_ && saved_ == Saved::all);
   cache_.exits[miss.fall_back].grouped = false;
+  miss.into = group.place != AccessGroup::no_place ? static_cast<Reg>(group.place) : second_scratch;
   check_tag(group.write, group.bytes, miss.entry);
+  out_.load(Width::q, miss.into, distance_field(group.write));
   out_.bind(miss.back);
+  if (miss.into == second_scratch)
+    out_.store(Width::q, distance_home(static_cast<u32>(&group - region_.groups.data())), second_scratch);
+  return miss.into;
 }
 
 // What a loop does not change is checked before it.
@@ -245,7 +281,7 @@ void Generator::push(Item const& item) {
   if (operand.kind == OperandKind::memory) {
     out_.load(Width::q, scratch, reach(item));
     out_.store(Width::q, VIREO_CONTEXT(address), scratch);
-    auto const top = reach_at(item, below, 8, true);
+    auto const top = in_scratch(reach_at(item, below, 8, true));
     out_.load(Width::q, second_scratch, VIREO_CONTEXT(address));
     out_.store(Width::q, top, second_scratch);
   } else {
@@ -282,10 +318,7 @@ void Generator::push_return_address(Item const& item) {
     out_.store_imm(Width::q, top, static_cast<i32>(back));
   } else {
     auto to = top;
-    if (top.index == second_scratch) {
-      out_.lea(Width::q, scratch, top);
-      to = {.base = scratch};
-    }
+    if (top.index == second_scratch) to = in_scratch(top);
     put_linear(second_scratch, next, Width::q);
     out_.store(Width::q, to, second_scratch);
   }

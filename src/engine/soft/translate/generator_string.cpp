@@ -107,7 +107,7 @@ void Generator::pop_to_memory(Item const& item) {
   out_.store(Width::q, VIREO_CONTEXT(address), scratch);
   auto moved = item;
   if (moved.insn.memory.base == x86::rsp) moved.insn.memory.displacement += size;
-  auto const to = reach(moved);
+  auto const to = in_scratch(reach(moved));
   out_.load(Width::q, second_scratch, VIREO_CONTEXT(address));
   out_.store(width, to, second_scratch);
   if (mode_.code64())

@@ -100,7 +100,7 @@ void Generator::sti(Item const& item) {
 void Generator::push_flags(Item const& item) {
   lose_flags(x86::arithmetic_flags);
   auto const below = Mem{.base = guest_stack_pointer, .disp = -8};
-  auto const top = reach_at(item, below, 8, true);
+  auto const top = in_scratch(reach_at(item, below, 8, true));
   out_.store(Width::q, VIREO_CONTEXT(address), scratch);
   out_.load(Width::q, scratch, VIREO_CONTEXT(guest));
   out_.load(Width::d, second_scratch, VIREO_STATE(rflags));

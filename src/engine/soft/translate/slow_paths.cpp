@@ -40,9 +40,10 @@ u64 Translator::refill(Context* context, u64 linear, u32 number) {
   context->fault_address = linear;
   if (self.miss_count_ < self.misses_.size()) self.misses_[self.miss_count_] = {linear, site.write};
   ++self.miss_count_;
+  auto const* const host =
+      self.cpu_.mmu.refill(linear, site.size, site.write ? Access::write : Access::read, self.cpu_.rights());
   // SOUND: an address in guest memory, as a number.
-  return reinterpret_cast<u64>(
-      self.cpu_.mmu.refill(linear, site.size, site.write ? Access::write : Access::read, self.cpu_.rights()));
+  return host != nullptr ? reinterpret_cast<u64>(host) - linear : no_distance;
 }
 
 /// STAC and CLAC: other rights, another window. 0 when that is not ready.

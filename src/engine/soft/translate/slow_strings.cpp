@@ -62,8 +62,8 @@ std::byte* Translator::reach(u64 linear, u32 bytes, Access access) {
   auto const tag = writes ? window.writes[index].tag : window.tlb[index].read;
   if (!in_page(tag, linear, bytes)) return cpu_.mmu.refill(linear, bytes, access, cpu_.rights());
   // SOUND: the tag says that the page lies in guest memory.
-  return reinterpret_cast<std::byte*>((writes ? window.writes[index].page : window.tlb[index].page) +
-                                      linear % page_size);
+  return reinterpret_cast<std::byte*>(linear +
+                                      (writes ? window.writes[index].distance : window.tlb[index].distance));
 }
 
 /// 0 with the registers as far as it has come: the interpreter goes on, to a fault, a device, or attention.

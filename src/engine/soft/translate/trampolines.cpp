@@ -80,34 +80,62 @@ class Writer {
     out_.jmp(common);
   }
 
+  /// r11 becomes the distance, r10 stays; leaves when there is none.
   void refill(u8 const* access_exit) {
-    call_slow_path(refill_);
+    call_function(refill_);
     auto missed = Label{};
-    out_.test(Width::q, scratch, scratch);
-    out_.jcc(Cond::e, missed);
+    out_.test_imm(Width::b, Reg::rax, no_distance);
+    out_.pop(scratch);
+    out_.pop(second_scratch);
+    out_.jcc(Cond::ne, missed);
+    out_.mov(Width::q, second_scratch, Reg::rax);
+    for (auto i = clobbered.size(); i-- > 0;) out_.pop(clobbered[i]);
     out_.ret();
     out_.bind(missed);
+    for (auto i = clobbered.size(); i-- > 0;) out_.pop(clobbered[i]);
     out_.alu_imm(Alu::or_, Width::q, Reg::rsp, 0xff);
     out_.lea(Width::q, Reg::rsp, {.base = Reg::rsp, .disp = 1});
     out_.jmp(access_exit);
   }
 
-  void slow_path(RefillFunction function) {
-    call_slow_path(function);
+  /// The same, but ZF says whether there is one.
+  void refill_group() {
+    call_function(refill_);
+    out_.test_imm(Width::b, Reg::rax, no_distance);
+    out_.pop(scratch);
+    out_.pop(second_scratch);
+    out_.mov(Width::q, second_scratch, Reg::rax);
+    for (auto i = clobbered.size(); i-- > 0;) out_.pop(clobbered[i]);
     out_.ret();
+  }
+
+  void slow_path(RefillFunction function) {
+    call_function(function);
+    return_result();
   }
 
   void slow_path_with_registers(PrivilegeFunction function) {
-    call_slow_path(function, true);
+    call_function(function, true);
+    return_result();
+  }
+
+  /// r10 = what the function returned.
+  void return_result() {
+    out_.alu_imm(Alu::add, Width::q, Reg::rsp, 8);
+    out_.mov(Width::q, scratch, Reg::rax);
+    out_.pop(second_scratch);
+    for (auto i = clobbered.size(); i-- > 0;) out_.pop(clobbered[i]);
     out_.ret();
   }
 
+  /// With r10 as address and r11 as site; leaves r10, r11 and the registers on the stack, the result in RAX.
   template <typename Function>
-  void call_slow_path(Function function, bool with_registers = false) {
+  void call_function(Function function, bool with_registers = false) {
     for (auto const reg : clobbered) out_.push(reg);
     out_.push(second_scratch);
+    out_.push(scratch);
     if (with_registers)
-      out_.lea(Width::q, Reg::rsi, {.base = Reg::rsp, .disp = 8});
+      out_.lea(Width::q, Reg::rsi, {.base = Reg::rsp, .disp = 16});
     else
       out_.mov(Width::q, Reg::rsi, scratch);
     out_.mov(Width::d, Reg::rdx, second_scratch);
@@ -123,9 +151,6 @@ class Writer {
     out_.call(Reg::rax);
     out_.pop(Reg::rcx);
     out_.mov(Width::q, Reg::rsp, Reg::rcx);
-    out_.mov(Width::q, scratch, Reg::rax);
-    out_.pop(second_scratch);
-    for (auto i = clobbered.size(); i-- > 0;) out_.pop(clobbered[i]);
   }
 
   void change_privilege(PrivilegeFunction function, u8 const* otherwise) {
@@ -240,7 +265,7 @@ Trampolines write_trampolines(CodeCache& cache, SlowPaths const& slow_paths, boo
   writer.refill(result.exit(ExitKind::access));
   out.align(32);
   result.refill_group = out.here();
-  writer.slow_path(slow_paths.refill);
+  writer.refill_group();
   out.align(32);
   result.set_access = out.here();
   writer.slow_path(slow_paths.set_access);

@@ -15,7 +15,7 @@ struct Trampolines {
   std::array<u8 const*, exit_kinds> exits{};  // by ExitKind; r11: site, r10: address
   /// Called with r10 = linear address, r11 = site: r10 becomes the host's address, or the access exit is taken.
   u8 const* refill{};
-  u8 const* refill_group{};  // the same, but r10 becomes 0
+  u8 const* refill_group{};  // the same, but with ZF clear
   u8 const* set_access{};  // called with r11 = site: STAC, CLAC; r10 becomes 0 when the interpreter must do it
   u8 const* find_jump{};   // jumped to with r10 = target, as exit(indirect)
   u8 const* find_slot{};   // jumped to with r11 = Exit, as exit(slot)
@@ -35,7 +35,10 @@ struct SavedRegisters {
   u64 rsp, r8, rdi, rsi, rdx, rcx, rax;
 };
 
-/// `refill(context, linear address, site)`: the host's address or 0. It must not touch vector registers.
+/// What RefillFunction gives when it refuses; distances between pages are even.
+inline constexpr u64 no_distance{1};
+/// `refill(context, linear address, site)`: the distance to the host's address. It must not touch vector
+/// registers.
 using RefillFunction = u64 (*)(Context*, u64, u32);
 /// `find(context, what)`: where to go on, 0 when that must be found outside. It must not touch vector
 /// registers.

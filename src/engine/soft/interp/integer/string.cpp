@@ -85,8 +85,8 @@ std::byte* plain_memory(Cpu& cpu, Instruction const& insn, Side side, u64 bytes,
     return cpu.mmu.refill(linear, static_cast<u32>(bytes), access, cpu.rights());
   }
   // SOUND: the tag says that the page lies in guest memory.
-  return reinterpret_cast<std::byte*>((access == Access::write ? write_entry.page : entry.page) +
-                                      linear % page_size);
+  return reinterpret_cast<std::byte*>(linear +
+                                      (access == Access::write ? write_entry.distance : entry.distance));
 }
 bool runs_natively(Cpu const& cpu) {
   auto const checks_alignment =

@@ -42,6 +42,7 @@ void Generator::entries() {
            Mem{.base = second_scratch, .disp = static_cast<i32>(offsetof(Window, jumps)), .gs = true});
   out_.jcc(Cond::ne, trampolines_.find_jump);
   block().saved_entry = from_entry();
+  if (region_.live_flags != 0 && saves_flags_first()) return begin_with_saved_flags();
   if (region_.live_flags != 0) {
     flags_in_register_ = false;
     saved_ = Saved::all;
@@ -61,6 +62,37 @@ void Generator::entries() {
   groups_before_loop();
   out_.bind(body_);
   poll_at_start();
+}
+
+/// The flags live, but an access to memory or an exit comes before what reads or changes them.
+bool Generator::saves_flags_first() const {
+  if (region_.loops) return false;
+  for (auto const& item : region_.all()) {
+    auto const& insn = item.insn;
+    switch (item.kind) {
+      case Kind::nothing:
+      case Kind::load_address: break;
+      case Kind::branch: return false;
+      case Kind::native:
+        if (x86::flags_read(insn) != 0 || item.writes_flags) return false;
+        if (item.memory_operand != 0xff || item.vector) return true;
+        break;
+      default: return true;
+    }
+  }
+  return true;
+}
+
+// The way in with the flags in RFLAGS saves them as well.
+void Generator::begin_with_saved_flags() {
+  auto begin = Label{};
+  out_.jmp(begin);
+  block().entry = from_entry();
+  save_all_flags();
+  out_.bind(begin);
+  flags_in_register_ = false;
+  saved_ = Saved::all;
+  loans_begin();
 }
 
 void Generator::item(Item const& item) {

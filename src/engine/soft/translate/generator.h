@@ -48,6 +48,8 @@ class Generator {
 
   // ---- generator.cpp ----
   void entries();
+  bool saves_flags_first() const;
+  void begin_with_saved_flags();
   void item(Item const& item);
   void native(Item const& item);
   void load_address(Item const& item);

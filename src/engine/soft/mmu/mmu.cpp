@@ -148,6 +148,7 @@ void Mmu::clear(u8 window) {
     windows_[window].tlb[index] = Window::empty(index);
     windows_[window].writes[index] = {Window::no_tag(index), 0};
   }
+  forget_stack(window);
   usage.used = 0;
   usage.global = false;
   usage.non_global_executable = false;  // told below
@@ -157,8 +158,14 @@ void Mmu::clear(u8 window) {
   tell_observer(window);
 }
 
+void Mmu::forget_stack(u8 window) { windows_[window].stack = windows_.no_stack(); }
+void Mmu::forget_stacks() {
+  for (auto window = u8{}; window < Windows::count; ++window) forget_stack(window);
+}
+
 void Mmu::drop_non_global(u8 window) {
   auto& usage = (*usage_)[window];
+  forget_stack(window);
   for (auto i = u32{}; i < usage.non_global; ++i) {
     auto const index = usage.non_global_list[i];
     make_invalid(windows_[window], index);  // also when a global page has come there: the second level has it
@@ -240,6 +247,7 @@ void Mmu::flush_page_of(u64 linear, Space const& space) {
 void Mmu::drop_write_tags(std::byte const* page) {
   // SOUND: compared only.
   auto const host = reinterpret_cast<u64>(page);
+  forget_stacks();
   for (auto window = u8{}; window < Windows::count; ++window) {
     auto const& usage = (*usage_)[window];
     for (auto i = u32{}; i < usage.used; ++i) {
@@ -257,6 +265,7 @@ void Mmu::drop_pages(u64 linear, u32 pages, Space const& space) {
     auto& usage = (*usage_)[window];
     auto const concerned = window >= Windows::supervisor || window == window_of(space) || usage.global;
     if (usage.used == 0 || !concerned) continue;
+    forget_stack(window);
     auto executed = false;
     for (auto i = u32{}; i < pages; ++i) {
       auto const page = first + i * page_size;

@@ -79,6 +79,8 @@ class Mmu {
   void flush_page_pcid(u64 linear, u16 pcid);
   /// The next store into this page of guest memory (null: into any) is a miss.
   void drop_write_tags(std::byte const* page);
+  /// Of all windows: Window::stack.
+  void forget_stacks();
 
   // ---- translation ----
   /// Throws #PF. `linear` is canonical. Fills the TLB.
@@ -211,6 +213,7 @@ class Mmu {
   u8 window_of(Space const& space) const { return static_cast<u8>(&space - spaces_.data()); }
   u16 present_pcid() const { return mode_.pcid ? static_cast<u16>(root_ & 0xfff) : u16{}; }
   void clear(u8 window);
+  void forget_stack(u8 window);
   void drop_non_global(u8 window);
   void flush_page_of(u64 linear, Space const& space);
   void drop_pages(u64 linear, u32 pages, Space const& space);

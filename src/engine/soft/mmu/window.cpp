@@ -19,7 +19,14 @@ Windows::Windows() {
   for (auto i = u8{}; i < count; ++i) {
     first_[i].tlb[0] = Window::empty(0);
     first_[i].writes[0].tag = Window::no_tag(0);
+    first_[i].stack = no_stack();
   }
+}
+
+StackPages Windows::no_stack() const {
+  // SOUND: a distance, as a number; what it is added to lies in the page `nowhere`.
+  auto const distance = reinterpret_cast<u64>(nowhere_.data()) - StackPages::nowhere;
+  return {.read_distance = distance, .write_distance = distance};
 }
 
 Windows::~Windows() { ::munmap(first_, count * sizeof(Window)); }

@@ -23,6 +23,14 @@ struct TlbWriteEntry {
 };
 static_assert(sizeof(TlbWriteEntry) == 16);
 
+/// The pages of the last loads and stores by the stack pointer, as the tables have them: such an access needs
+/// no look for its entry. Empty, the tags are an address that is not canonical, and the distances lead from it
+/// to a page of our own: a stack pointer there meets harmless bytes in place of #SS.
+struct StackPages {
+  static constexpr u64 nowhere{0x6d1f'83a5'29c4'b000};
+  u64 read{nowhere}, read_distance{}, write{nowhere}, write_distance{};
+};
+
 /// Whether `size` bytes (1 to page_size) at `address` lie in the page that `tag` stands for. Then address ^ tag
 /// is the offset in the page.
 constexpr bool in_page(u64 tag, u64 address, u64 size) { return (address ^ tag) <= page_size - size; }
@@ -39,6 +47,7 @@ struct alignas(page_size) Window {
   std::array<TlbWriteEntry, tlb_entries> writes;
   std::array<Jump, jump_entries> jumps;
   std::array<u64, slot_entries> slots;
+  StackPages stack;
 
   static constexpr u32 index(u64 linear) { return static_cast<u32>(linear >> 12) % tlb_entries; }
   static constexpr u64 no_tag(u32 index) { return index == 0 ? page_size : 0; }
@@ -59,11 +68,14 @@ class Windows {
   Windows(Windows const&) = delete;
   Windows& operator=(Windows const&) = delete;
 
+  /// What a window's stack pages are when they are not known.
+  StackPages no_stack() const;
   Window& operator[](u8 number) { return first_[number]; }
   Window const& operator[](u8 number) const { return first_[number]; }
 
  private:
   Window* first_;
+  alignas(page_size) std::array<std::byte, page_size> nowhere_{};
 };
 
 }  // namespace vireo::engine::soft

@@ -266,7 +266,10 @@ void Generator::cold_code() {
     out_.bind(each.entry);
     switch (each.kind) {
       case Cold::Kind::refill: {
-        out_.alu(Alu::xor_, Width::q, scratch, tag_field(each.write));
+        if (each.stack)
+          try_stack_page(each);
+        else
+          out_.alu(Alu::xor_, Width::q, scratch, TlbCode::tag(each.write));
         out_.mov_imm(second_scratch, each.number);
         out_.call(trampolines_.refill);
         if (each.to_host) out_.alu(Alu::add, Width::q, scratch, second_scratch);
@@ -274,8 +277,9 @@ void Generator::cold_code() {
         break;
       }
       case Cold::Kind::refill_group: {
+        if (each.stack) try_stack_page(each);
         if (!each.never_refill) {
-          out_.alu(Alu::xor_, Width::q, scratch, tag_field(each.write));
+          if (!each.stack) out_.alu(Alu::xor_, Width::q, scratch, TlbCode::tag(each.write));
           out_.mov_imm(second_scratch, each.number);
           out_.call(trampolines_.refill_group);
           if (each.into != second_scratch) out_.mov(Width::q, each.into, second_scratch);

@@ -2,10 +2,10 @@
 
 #include <cstddef>
 
-#include "engine/soft/mmu/window.h"
 #include "engine/soft/translate/code_cache.h"
 #include "engine/soft/translate/reencode.h"
 #include "engine/soft/translate/region.h"
+#include "engine/soft/translate/tlb_code.h"
 #include "engine/soft/translate/trampolines.h"
 
 namespace vireo::engine::soft::translate {
@@ -40,9 +40,11 @@ class Generator {
     bool never_refill{};  // a group whose first access reads and another writes
     Reg into{};           // where the distance goes
     bool to_host{};       // r10 becomes the host's address
-    u32 fall_back{};      // Exit to code without groups
-    u32 number{};         // Site or Exit
-    u32 patch{};          // the conditional jump here
+    bool stack{};         // by Window::stack
+    u32 bytes{};
+    u32 fall_back{};  // Exit to code without groups
+    u32 number{};     // Site or Exit
+    u32 patch{};      // the conditional jump here
     Label entry, back;
   };
 
@@ -82,10 +84,12 @@ class Generator {
   Mem reach_in_group(Item const& item, i32 displacement);
   /// The register that holds the distance now.
   Reg check_group(AccessGroup const& group, Item const& item, bool first_writes);
-  static Mem tag_field(bool write);
-  static Mem distance_field(bool write);
   /// r10 = linear address -> r10 = offset in its page, r11 = offset of the entry.
   void check_tag(bool write, u32 bytes, Label& miss);
+  /// The same, and `into` = the distance; by the stack pointer's own page.
+  void check_stack(Cold& miss);
+  void find_distance(Cold& miss);
+  void try_stack_page(Cold& miss);
   Cold& refill_cold(Item const& item, u32 size, bool write);
   /// r10 = linear address of the group's first byte -> the distance where the group keeps it; r10 keeps the
   /// offset in the page.
@@ -112,9 +116,7 @@ class Generator {
   void push_return_address(Item const& item);
   /// The linear address `offset` bytes behind the block's start. Leaves the flags.
   void put_linear(Reg to, i64 offset, Width width);
-  Mem place_of_page() const {
-    return {.disp = static_cast<i32>(offsetof(Window, slots) + page_.slot * 8), .gs = true};
-  }
+  Mem place_of_page() const { return TlbCode::in_window(offsetof(Window, slots) + page_.slot * 8); }
 
   // ---- generator_legacy.cpp: 16- and 32-bit code ----
   void offset_of_operand(Item const& item);

@@ -10,14 +10,6 @@ using x86::SegmentRegister;
 
 namespace {
 constexpr i32 last_offset{4096};
-// From an address to the offset of its entry.
-constexpr u32 index_shift{7}, write_index_shift{8};
-constexpr i32 index_mask{(Window::tlb_entries - 1) * 32}, write_index_mask{(Window::tlb_entries - 1) * 16};
-static_assert(sizeof(TlbEntry) == 32 && sizeof(TlbWriteEntry) == 16);
-
-Mem in_window(std::size_t offset) {
-  return {.base = second_scratch, .disp = static_cast<i32>(offset), .gs = true};
-}
 /// An operand that base and index registers and a displacement name.
 bool is_plain(x86::Instruction const& insn) {
   auto const& memory = insn.memory;
@@ -26,15 +18,6 @@ bool is_plain(x86::Instruction const& insn) {
          memory.displacement == static_cast<i32>(memory.displacement);
 }
 }  // namespace
-
-Mem Generator::distance_field(bool write) {
-  return in_window(write ? offsetof(Window, writes) + offsetof(TlbWriteEntry, distance)
-                         : offsetof(Window, tlb) + offsetof(TlbEntry, distance));
-}
-Mem Generator::tag_field(bool write) {
-  return in_window(write ? offsetof(Window, writes) + offsetof(TlbWriteEntry, tag)
-                         : offsetof(Window, tlb) + offsetof(TlbEntry, read));
-}
 
 // ---- flags ----
 
@@ -122,18 +105,51 @@ void Generator::address(Item const& item) {
 }
 
 void Generator::check_tag(bool write, u32 bytes, Label& miss) {
-  out_.mov(Width::d, second_scratch, scratch);
-  out_.shift_imm(Shift::shr, Width::d, second_scratch, write ? write_index_shift : index_shift);
-  out_.alu_imm(Alu::and_, Width::d, second_scratch, write ? write_index_mask : index_mask);
-  out_.alu(Alu::xor_, Width::q, scratch, tag_field(write));
+  TlbCode::index(out_, write);
+  out_.alu(Alu::xor_, Width::q, scratch, TlbCode::tag(write));
   out_.alu_imm(Alu::cmp, Width::q, scratch, last_offset - static_cast<i32>(bytes));
   out_.jcc(Cond::a, miss);
+}
+
+// r10 = linear address; the distance goes where `miss` wants it.
+void Generator::find_distance(Cold& miss) {
+  if (miss.stack) return check_stack(miss);
+  check_tag(miss.write, miss.bytes, miss.entry);
+  out_.load(Width::q, miss.into, TlbCode::distance(miss.write));
+  out_.bind(miss.back);
+}
+
+void Generator::check_stack(Cold& miss) {
+  out_.alu(Alu::xor_, Width::q, scratch, TlbCode::stack_tag(miss.write));
+  out_.alu_imm(Alu::cmp, Width::q, scratch, last_offset - static_cast<i32>(miss.bytes));
+  out_.jcc(Cond::a, miss.entry);
+  out_.load(Width::q, miss.into, TlbCode::stack_distance(miss.write));
+  out_.bind(miss.back);
+}
+
+// Another page than the last time, or the end of one. Goes on with r10 = linear address when the TLB does not
+// have it all.
+void Generator::try_stack_page(Cold& miss) {
+  auto unknown = Label{}, beyond = Label{};
+  out_.alu(Alu::xor_, Width::q, scratch, TlbCode::stack_tag(miss.write));
+  out_.call(miss.write ? trampolines_.stack_write : trampolines_.stack_read);
+  out_.jcc(Cond::ne, unknown);
+  out_.alu(Alu::xor_, Width::q, scratch, TlbCode::stack_tag(miss.write));
+  out_.alu_imm(Alu::cmp, Width::q, scratch, last_offset - static_cast<i32>(miss.bytes));
+  out_.jcc(Cond::a, beyond);
+  out_.load(Width::q, miss.into, TlbCode::stack_distance(miss.write));
+  out_.jmp(miss.back);
+  out_.bind(beyond);
+  out_.alu(Alu::xor_, Width::q, scratch, TlbCode::stack_tag(miss.write));
+  out_.bind(unknown);
 }
 
 Generator::Cold& Generator::refill_cold(Item const& item, u32 size, bool write) {
   auto& miss = cold(Cold::Kind::refill);
   miss.flags = saved_;
   miss.write = write;
+  miss.bytes = size;
+  miss.into = second_scratch;
   miss.number = site(item, size, write);
   cache_.sites[miss.number].plain = !item.vector && item.insn.operation != x86::Operation::cmpxchg16b;
   return miss;
@@ -144,10 +160,10 @@ void Generator::check(Item const& item, u32 size, bool write) {
   miss.to_host = true;
   check_tag(write, size, miss.entry);
   if (write) {
-    out_.alu(Alu::xor_, Width::q, scratch, tag_field(write));
-    out_.alu(Alu::add, Width::q, scratch, distance_field(write));
+    out_.alu(Alu::xor_, Width::q, scratch, TlbCode::tag(write));
+    out_.alu(Alu::add, Width::q, scratch, TlbCode::distance(write));
   } else {
-    out_.alu(Alu::add, Width::q, scratch, in_window(offsetof(Window, tlb) + offsetof(TlbEntry, page)));
+    out_.alu(Alu::add, Width::q, scratch, TlbCode::page());
   }
   out_.bind(miss.back);
 }
@@ -162,9 +178,8 @@ Mem Generator::reach_by_distance(Item const& item, Mem guest, u32 size, bool wri
   };
   to_scratch();
   auto& miss = refill_cold(item, size, write);
-  check_tag(write, size, miss.entry);
-  out_.load(Width::q, second_scratch, distance_field(write));
-  out_.bind(miss.back);
+  miss.stack = guest.base == guest_stack_pointer && guest.index == Reg::none;
+  find_distance(miss);
   if (guest.index == Reg::none)
     return {.base = guest.base, .index = second_scratch, .scale = 1, .disp = guest.disp};
   if (guest.base == Reg::none) {
@@ -252,9 +267,9 @@ Reg Generator::check_range(AccessGroup const& group, Item const& item, bool firs
   miss.fall_back = new_exit(block().start + item.offset, !flags_in_register_ && saved_ == Saved::all);
   cache_.exits[miss.fall_back].grouped = false;
   miss.into = group.place != AccessGroup::no_place ? static_cast<Reg>(group.place) : second_scratch;
-  check_tag(group.write, group.bytes, miss.entry);
-  out_.load(Width::q, miss.into, distance_field(group.write));
-  out_.bind(miss.back);
+  miss.bytes = group.bytes;
+  miss.stack = group.base == x86::rsp && !group.moves;
+  find_distance(miss);
   if (miss.into == second_scratch)
     out_.store(Width::q, distance_home(static_cast<u32>(&group - region_.groups.data())), second_scratch);
   return miss.into;

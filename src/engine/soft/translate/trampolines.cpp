@@ -1,6 +1,7 @@
 #include "engine/soft/translate/trampolines.h"
 
 #include "engine/soft/translate/code_cache.h"
+#include "engine/soft/translate/tlb_code.h"
 #include "x86/registers.h"
 
 namespace vireo::engine::soft::translate {
@@ -106,6 +107,28 @@ class Writer {
     out_.pop(second_scratch);
     out_.mov(Width::q, second_scratch, Reg::rax);
     for (auto i = clobbered.size(); i-- > 0;) out_.pop(clobbered[i]);
+    out_.ret();
+  }
+
+  void stack_page(bool write) {
+    auto const tag = TlbCode::tag(write), distance = TlbCode::distance(write);
+    auto missed = Label{};
+    TlbCode::index(out_, write);
+    out_.alu(Alu::xor_, Width::q, scratch, tag);
+    out_.alu_imm(Alu::cmp, Width::q, scratch, page_size - 1);
+    out_.jcc(Cond::a, missed);
+    out_.push(Reg::rax);
+    out_.load(Width::q, Reg::rax, tag);
+    out_.store(Width::q, TlbCode::stack_tag(write), Reg::rax);
+    out_.alu(Alu::xor_, Width::q, scratch, Reg::rax);
+    out_.load(Width::q, Reg::rax, distance);
+    out_.store(Width::q, TlbCode::stack_distance(write), Reg::rax);
+    out_.pop(Reg::rax);
+    out_.alu(Alu::cmp, Width::d, second_scratch, second_scratch);
+    out_.ret();
+    out_.bind(missed);
+    out_.alu(Alu::xor_, Width::q, scratch, tag);
+    out_.alu_imm(Alu::or_, Width::d, second_scratch, 1);
     out_.ret();
   }
 
@@ -266,6 +289,12 @@ Trampolines write_trampolines(CodeCache& cache, SlowPaths const& slow_paths, boo
   out.align(32);
   result.refill_group = out.here();
   writer.refill_group();
+  out.align(32);
+  result.stack_read = out.here();
+  writer.stack_page(false);
+  out.align(32);
+  result.stack_write = out.here();
+  writer.stack_page(true);
   out.align(32);
   result.set_access = out.here();
   writer.slow_path(slow_paths.set_access);

@@ -16,9 +16,12 @@ struct Trampolines {
   /// Called with r10 = linear address, r11 = site: r10 becomes the host's address, or the access exit is taken.
   u8 const* refill{};
   u8 const* refill_group{};  // the same, but with ZF clear
-  u8 const* set_access{};  // called with r11 = site: STAC, CLAC; r10 becomes 0 when the interpreter must do it
-  u8 const* find_jump{};   // jumped to with r10 = target, as exit(indirect)
-  u8 const* find_slot{};   // jumped to with r11 = Exit, as exit(slot)
+  u8 const*
+      stack_read{};  // called with r10 = linear address: makes its page that of Window::stack; ZF is clear
+  u8 const* stack_write{};  // when the TLB does not have it. r11 is lost
+  u8 const* set_access{};   // called with r11 = site: STAC, CLAC; r10 becomes 0 when the interpreter must do it
+  u8 const* find_jump{};    // jumped to with r10 = target, as exit(indirect)
+  u8 const* find_slot{};    // jumped to with r11 = Exit, as exit(slot)
   u8 const* repeat_string{};  // as set_access, for REP MOVS and REP STOS
   /// Jumped to with r11 = site and the flags saved: SYSCALL, SYSRET, IRET.
   u8 const* system_call{};

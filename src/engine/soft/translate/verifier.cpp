@@ -48,6 +48,7 @@ Verifier::Verifier(Cpu& cpu) : cpu_{cpu} {
 Verifier::~Verifier() { cpu_.mmu.set_store_log(nullptr); }
 
 void Verifier::begin() {
+  cpu_.mmu.forget_stacks();
   before_ = cpu_.state;
   log_.begin();
 }

@@ -157,6 +157,7 @@ class Generator {
   void indirect(Item const& item);
   void ret(Item const& item);
   void go_indirect(Item const& item, i32 popped);
+  void refuse_other_half(Item const& item);
   void interpret(Item const& item);
   u32 interpreted_site(Item const& item);
 

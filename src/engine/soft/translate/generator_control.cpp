@@ -130,27 +130,34 @@ void Generator::jump_out(u32 number) {
 void Generator::indirect(Item const& item) {
   auto const& insn = item.insn;
   auto const& operand = insn.operands[0];
-  auto const calls = item.kind == Kind::indirect_call;
   lose_flags(item.flags_needed);
   if (operand.kind == OperandKind::memory) {
-    address(item);
-    check(item, 8, false);
-    out_.load(Width::q, scratch, {.base = scratch});
+    auto only_operand = item;  // the group is that of the return address
+    if (item.kind == Kind::indirect_call) only_operand.group = Item::no_group;
+    out_.load(Width::q, scratch, reach(only_operand));
   } else {
     out_.mov(Width::q, scratch, host(operand.reg));
   }
-  if (!calls) return go_indirect(item, 0);
-  out_.store(Width::q, VIREO_CONTEXT(target), scratch);
-  // A target that is no address is refused before anything is pushed.
+  if (item.kind != Kind::indirect_call) return go_indirect(item, 0);
+  refuse_other_half(item);
+  // What was checked before leaves r10.
+  auto const keeps_target = item.group != Item::no_group && !item.first_of_group && page_.relative &&
+                            region_.groups[item.group].place != AccessGroup::no_place;
+  if (!keeps_target) out_.store(Width::q, VIREO_CONTEXT(target), scratch);
+  push_return_address(item);
+  if (!keeps_target) out_.load(Width::q, scratch, VIREO_CONTEXT(target));
+  go_indirect(item, -8);
+}
+
+// A target that is no address is refused before anything is pushed. So is one in the other half of the
+// addresses, which is rare: the interpreter does it right.
+void Generator::refuse_other_half(Item const& item) {
   auto& refused = cold(Cold::Kind::refused);
   refused.number = site(item, 0, false);
-  out_.shift_imm(Shift::sar, Width::q, scratch, 47);
-  out_.alu_imm(Alu::add, Width::q, scratch, 1);
-  out_.alu_imm(Alu::cmp, Width::q, scratch, 1);
-  out_.jcc(Cond::a, refused.entry);
-  push_return_address(item);
-  out_.load(Width::q, scratch, VIREO_CONTEXT(target));
-  go_indirect(item, -8);
+  out_.mov(Width::q, second_scratch, scratch);
+  out_.shift_imm(Shift::sar, Width::q, second_scratch, 47);
+  if (!page_.relative) out_.alu_imm(Alu::add, Width::d, second_scratch, 1);
+  out_.jcc(Cond::ne, refused.entry);
 }
 
 void Generator::ret(Item const& item) {

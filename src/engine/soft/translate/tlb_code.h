@@ -11,7 +11,8 @@ namespace vireo::engine::soft::translate {
 struct TlbCode {
   static_assert(sizeof(TlbEntry) == 32 && sizeof(TlbWriteEntry) == 16);
   static constexpr u8 index_shift{7}, write_index_shift{8};
-  static constexpr i32 index_mask{(Window::tlb_entries - 1) * 32}, write_index_mask{(Window::tlb_entries - 1) * 16};
+  static constexpr i32 index_mask{(Window::tlb_entries - 1) * 32},
+      write_index_mask{(Window::tlb_entries - 1) * 16};
 
   /// r11 = offset of the entry for the address in r10. The flags are lost.
   static void index(Emitter& out, bool write) {

@@ -14,6 +14,7 @@ Program program_named(std::string_view called_as) {
   auto const name = called_as.substr(called_as.rfind('/') + 1);
   if (name == "qemu-img") return qemu_img;
   if (name == "qemu-io") return qemu_io;
+  if (name == "qemu-nbd") return qemu_nbd;
   return nullptr;
 }
 

@@ -19,11 +19,30 @@ std::string with_dashes(std::string text) {
   return text;
 }
 
-JsonText json_of(image::Fact const& fact) {
-  return std::visit([](auto const& value) { return JsonText{value}; }, fact.value);
-}
-std::string text_of(image::Fact const& fact) {
-  return std::visit([](auto const& value) { return fmt::format("{}", value); }, fact.value);
+struct FactAsJson {
+  JsonText operator()(auto const& value) const { return JsonText{value}; }
+  JsonText operator()(image::FactList const& list) const {
+    auto json = list.is_array ? JsonText::array() : JsonText::object();
+    for (auto const& each : list.facts) json.add(with_dashes(each.key), std::visit(FactAsJson{}, each.value));
+    return json;
+  }
+};
+JsonText json_of(image::Fact const& fact) { return std::visit(FactAsJson{}, fact.value); }
+
+void print_facts(std::vector<image::Fact> const& facts, bool is_array, int indent);
+struct FactAsText {
+  int indent;
+  void operator()(auto const& value) const { fmt::print(" {}\n", value); }
+  void operator()(image::FactList const& list) const {
+    fmt::print("\n");
+    print_facts(list.facts, list.is_array, indent + 4);
+  }
+};
+void print_facts(std::vector<image::Fact> const& facts, bool is_array, int indent) {
+  for (auto index = std::size_t{0}; index < facts.size(); ++index) {
+    fmt::print("{:{}}{}:", "", indent, is_array ? fmt::format("[{}]", index) : facts[index].key);
+    std::visit(FactAsText{indent}, facts[index].value);
+  }
 }
 
 JsonText snapshots_json(std::vector<image::SnapshotInfo> const& snapshots) {
@@ -80,7 +99,7 @@ void print(ImageTool const& tool, image::Layer const& layer) {
   if (!description.snapshots.empty()) fmt::print("Snapshot list:\n{}", snapshot_table(description.snapshots));
   if (description.facts.empty()) return;
   fmt::print("Format specific information:\n");
-  for (auto const& fact : description.facts) fmt::print("    {}: {}\n", fact.key, text_of(fact));
+  print_facts(description.facts, false, 4);
 }
 
 }  // namespace

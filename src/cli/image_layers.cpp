@@ -3,6 +3,7 @@
 #include "cli/image_verbs.h"
 #include "cli/json_text.h"
 #include "image/open_image.h"
+#include "image/operations/bitmap.h"
 #include "image/operations/layers.h"
 
 namespace vireo::cli {
@@ -30,6 +31,19 @@ void print_map_json(std::vector<image::MapEntry> const& entries) {
     separator = ",\n";
   }
   fmt::print("{}]\n", entries.empty() ? "[" : "");
+}
+
+Result<> print_dirty(image::BitmapTarget const& target, std::string const& name, bool json) {
+  auto const bitmap = TRY(image::read_bitmap(target, name));
+  auto separator = "[";
+  if (!json) fmt::print("{:<16}{:<16}\n", "Offset", "Length");
+  for (auto const& each : bitmap.ranges()) {
+    if (!json) fmt::print("{:<#16x}{:<#16x}\n", each.start, each.length);
+    if (json) fmt::print("{}{{ \"start\": {}, \"length\": {} }}", separator, each.start, each.length);
+    separator = ",\n";
+  }
+  if (json) fmt::print("{}]\n", bitmap.ranges().empty() ? "[" : "");
+  return {};
 }
 
 std::unexpected<Error> follow_needed(std::string const& path) {
@@ -142,6 +156,7 @@ int image_map(ImageTool const& tool, Arguments arguments) {
   auto follow = tool.follows();
   auto shared = false;
   auto ignored = u64{0};
+  auto bitmap = std::string{};
   auto command =
       Command{.usage = "vireo image map [--output human|json] [--follow-backing] FILE",
               .summary = "Shows where each part of a disk lies; of the image alone, or with what is behind it.",
@@ -149,6 +164,7 @@ int image_map(ImageTool const& tool, Arguments arguments) {
               .positional = into(words)};
   command.options = {{"-f", "FORMAT", "the image's format (found by looking)", into(format)},
                      {"--output", "human|json", "how to print", into(output)},
+                     {"--bitmap", "NAME", "what this dirty bitmap says has changed", into(bitmap)},
                      {"-s", "OFFSET", "taken and not used", into_size(ignored)},
                      {"-l", "LENGTH", "taken and not used", into_size(ignored)},
                      {"--follow-backing", "", "open the backing files that the image names", into(follow)},
@@ -156,6 +172,7 @@ int image_map(ImageTool const& tool, Arguments arguments) {
   auto const run = [&]() -> Result<> {
     if (TRY(parse_tool(command, arguments)) == Parsed::help_shown) return {};
     if (words.size() != 1) return fail(Errc::invalid, "Expecting one image file name");
+    if (!bitmap.empty()) return print_dirty({words[0], format_named(format)}, bitmap, output == "json");
     auto const entries = TRY(image::map_image(words[0], format_named(format), follow));
     output == "json" ? print_map_json(entries) : print_map(entries);
     return {};

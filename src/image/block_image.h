@@ -11,6 +11,8 @@
 
 namespace vireo::image {
 
+class DirtyBitmaps;
+
 /// A virtual disk. Offsets and lengths are in bytes and come from a guest: out of range is Errc::invalid, never
 /// an assert. Any thread may call, several at once; writes to the same bytes are not ordered against each
 /// other.
@@ -48,6 +50,8 @@ class BlockImage {
   virtual Result<Place> place_at(u64 at) { return Place{.extent = TRY(extent_at(at))}; }
   /// Whole clusters; formats that pack write them packed.
   virtual Result<> write_compressed(u64 at, ConstBytes from) { return write(at, from); }
+  /// Null: opened for reading, or not asked for.
+  virtual DirtyBitmaps* dirty_bitmaps() { return nullptr; }
 };
 
 }  // namespace vireo::image

@@ -115,6 +115,19 @@ class AsQemuImg(ImageTest):
         self.assertEqual(self.ours("qemu-img", "resize", "-q", "disk.qcow2", "+8M").returncode, 0)
         self.assertEqual(self.theirs("qemu-img", "check", "-q", "disk.qcow2").returncode, 0)
 
+    def test_bitmaps_made_by_either_side_are_the_same(self):
+        for side in (self.ours, self.theirs):
+            self.theirs("qemu-img", "create", "-f", "qcow2", "disk.qcow2", "16M")
+            for words in (["--add", "-g", "65536", "one"], ["--add", "--disable", "two"], ["--merge", "one", "two"],
+                          ["--add", "three"], ["--remove", "three"]):
+                result = side("qemu-img", "bitmap", *words[:-1], "disk.qcow2", words[-1])
+                self.assertEqual(result.returncode, 0, result.stderr)
+            self.same("qemu-img", "info", "disk.qcow2")
+            self.same_json("info", "--output=json", "disk.qcow2")
+            self.assertEqual(self.theirs("qemu-img", "check", "disk.qcow2").returncode, 0)
+        for words in (["--add", "disk.qcow2", "one"], ["--clear", "disk.qcow2", "none"], ["disk.qcow2", "one"]):
+            self.same("qemu-img", "bitmap", *words)
+
     def test_unknown_commands_and_files_fail_with_1(self):
         self.assertEqual(self.ours("qemu-img", "nonsense").returncode, 1)
         self.assertEqual(self.ours("qemu-img", "info", "missing").returncode, 1)
@@ -143,6 +156,16 @@ class AsVireo(ImageTest):
             self.vireo("map", disk)
             self.vireo("measure", "-O", name, disk)
             self.assertIn("Run completed", self.vireo("bench", "-c", "100", disk))
+
+    def test_bitmaps_tell_what_changed_on_every_format(self):
+        for name in FORMATS:
+            disk = f"disk.{name}"
+            self.vireo("convert", "source.raw", disk)
+            self.vireo("bitmap", "add", disk, "backup", "--granularity", "64K")
+            self.ours("qemu-io", "-f", FORMATS[name], "-c", "write 1M 4k", disk)
+            ranges = json.loads(self.vireo("map", "--bitmap", "backup", "--output", "json", disk))
+            self.assertEqual(ranges, [{"start": 1 << 20, "length": 65536}], name)
+            self.assertIn("recording", self.vireo("bitmap", "list", disk))
 
     def test_a_backing_file_is_followed_only_when_allowed(self):
         self.vireo("create", "-b", "source.raw", "-F", "raw", "top.qcow2")

@@ -6,6 +6,7 @@
 
 #include "image/formats.h"
 #include "image/open_image.h"
+#include "image/operations/bitmap.h"
 #include "vocab/numbers.h"
 
 namespace vireo::image {
@@ -131,9 +132,17 @@ Result<CheckReport> check_image(std::string const& path, std::string const& form
   if (record->check == nullptr) {
     return fail(Errc::unsupported, fmt::format("{}: format {} has no tables to check", path, name));
   }
-  auto const storage = TRY(Storage::open(path, repair != Repair::none, CacheMode::writeback));
-  TRY(storage.lock());
-  return record->check(storage, repair);
+  auto const look = [&]() -> Result<CheckReport> {
+    auto const storage = TRY(Storage::open(path, repair != Repair::none, CacheMode::writeback));
+    TRY(storage.lock());
+    return record->check(storage, repair);
+  };
+  if (repair == Repair::none) return look();
+  auto const bitmaps = TRY(KeptBitmaps::begin({path, name}));
+  auto report = TRY(look());
+  // Mending damage changes what the disk holds.
+  if (report.corruptions_fixed == 0) TRY(bitmaps.finish());
+  return report;
 }
 
 }  // namespace vireo::image

@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "image/open_image.h"
+#include "image/operations/bitmap.h"
 #include "image/operations/layers.h"
 #include "image/operations/replace.h"
 #include "image/operations/resize.h"
@@ -79,9 +80,11 @@ Result<> commit_image(CommitRequest const& request, Report const& report) {
   }
   // With snapshots of its own the image stays as it is: it holds what the one behind it has now, too.
   if (request.keep || depth != 1 || !chain[0].description.snapshots.empty()) return {};
+  auto const bitmaps = TRY(KeptBitmaps::begin({chain[0].path, chain[0].description.format}));
   auto replacement = TRY(Replacement::begin(chain[0].path, chain[0].description));
   TRY(replacement.create(chain[0].description.bytes, replacement.same_backing()));
-  return replacement.finish();
+  TRY(replacement.finish());
+  return bitmaps.finish();
 }
 
 }  // namespace vireo::image

@@ -20,9 +20,14 @@ struct SnapshotInfo {
 };
 
 /// What only this format has, by qemu-img's names.
+struct Fact;
+struct FactList {
+  std::vector<Fact> facts{};
+  bool is_array{};  // the facts have no keys
+};
 struct Fact {
   std::string key;
-  std::variant<bool, u64, std::string> value;
+  std::variant<bool, u64, std::string, FactList> value;
 };
 
 /// What an image says about itself; nothing behind it was opened.

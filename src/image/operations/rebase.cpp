@@ -6,6 +6,7 @@
 
 #include "image/formats.h"
 #include "image/open_image.h"
+#include "image/operations/bitmap.h"
 #include "image/operations/convert.h"
 #include "image/operations/layers.h"
 #include "image/operations/replace.h"
@@ -94,6 +95,7 @@ Result<> make_anew(RebaseRequest const& request, Description const& description,
         {.format = description.format, .read_only = true, .follow_references = request.follow_references}));
   }
   TRY(open_below(request));
+  auto const bitmaps = TRY(KeptBitmaps::begin({request.path, description.format}));
   auto replacement = TRY(Replacement::begin(request.path, description));
   TRY(replacement.create(description.bytes, request.backing));
   if (request.unsafe) {
@@ -112,7 +114,8 @@ Result<> make_anew(RebaseRequest const& request, Description const& description,
          .target_is_zero = true},
         report));
   }
-  return replacement.finish();
+  TRY(replacement.finish());
+  return bitmaps.finish();
 }
 
 }  // namespace

@@ -19,7 +19,7 @@ std::string text_of(Description const& description, std::string_view key) {
     if (fact.key != key) continue;
     if (auto const* const text = std::get_if<std::string>(&fact.value)) return *text;
     if (auto const* const number = std::get_if<u64>(&fact.value)) return fmt::format("{}", *number);
-    return std::get<bool>(fact.value) ? "on" : "off";
+    if (auto const* const flag = std::get_if<bool>(&fact.value)) return *flag ? "on" : "off";
   }
   return {};
 }

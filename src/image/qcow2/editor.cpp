@@ -19,10 +19,7 @@ Result<Editor> Editor::open(Storage const& storage) {
   }
   auto refcounts = TRY(Refcounts::open(storage, header));
   auto snapshots = TRY(read_snapshots(storage, header));
-  if (storage.writable() && header.autoclear_features != 0) {
-    TRY(storage.write(header_at::autoclear_features, std::vector<std::byte>(8)));
-    TRY(storage.sync());
-  }
+  if (storage.writable()) TRY(clear_unknown_autoclear(storage, header));
   return Editor{storage, std::move(header), std::move(refcounts), std::move(snapshots)};
 }
 
@@ -179,7 +176,11 @@ Result<> Editor::resize(u64 bytes) {
                     "compat=1.1",
                     storage_->path()));
   }
-  if (needed <= header_.l1_size) return write_active_table(bytes, header_.l1_table_offset, header_.l1_size);
+  auto bitmaps = TRY(begin_change_of_disk());
+  if (needed <= header_.l1_size) {
+    TRY(write_active_table(bytes, header_.l1_table_offset, header_.l1_size));
+    return end_change_of_disk(std::move(bitmaps), bytes, false);
+  }
   auto const old_at = header_.l1_table_offset;
   auto const old_bytes = u64{header_.l1_size} * 8;
   auto l1 = TRY(read_entries(old_at, header_.l1_size));
@@ -189,7 +190,8 @@ Result<> Editor::resize(u64 bytes) {
   TRY(write_entries(at, l1));
   TRY(write_active_table(bytes, at, needed));
   TRY(release_bytes(old_at, old_bytes));
-  return give_back();
+  TRY(give_back());
+  return end_change_of_disk(std::move(bitmaps), bytes, false);
 }
 
 }  // namespace vireo::image::qcow2

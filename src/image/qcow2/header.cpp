@@ -80,6 +80,16 @@ Result<> check_features(Storage const& storage, Header const& header, Extensions
 
 }  // namespace
 
+Result<> clear_unknown_autoclear(Storage const& storage, Header& header) {
+  auto const known = header.autoclear_features & autoclear_bitmaps;
+  if (header.autoclear_features == known) return {};
+  auto bytes = std::vector<std::byte>(8);
+  store_be<u64>(bytes.data(), known);
+  TRY(storage.write(header_at::autoclear_features, bytes));
+  header.autoclear_features = known;
+  return storage.sync();
+}
+
 Result<> check_tables(Storage const& storage, Header const& header) {
   auto const file_bytes = TRY(storage.size());
   auto const cluster = header.cluster_size();

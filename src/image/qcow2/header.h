@@ -36,6 +36,8 @@ struct Header {
 
 /// Unknown incompatible features: Errc::unsupported, named. Nonsense: Errc::corrupt with the field.
 Result<Header> read_header(Storage const& storage);
+/// Before a change of the file: it no longer vouches for what is not understood here. Stable on return.
+Result<> clear_unknown_autoclear(Storage const& storage, Header& header);
 /// Bounds of the L1 and refcount tables.
 Result<> check_tables(Storage const& storage, Header const& header);
 

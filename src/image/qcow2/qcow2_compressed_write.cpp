@@ -9,6 +9,7 @@ using Kind = ClusterState::Kind;
 /// Packing is done without the lock, by as many threads as call. What does not get smaller is written as it is.
 Result<> Qcow2Image::write_compressed(u64 at, ConstBytes from) {
   TRY(check_write(at, from.size()));
+  auto const record = TRY(RecordedChange::begin(*bitmaps_, at, from.size()));
   auto whole = std::vector<std::byte>{};
   while (!from.empty()) {
     auto const part = from.first(std::min<u64>(from.size(), cluster_ - at % cluster_));

@@ -30,17 +30,15 @@ Result<std::unique_ptr<Qcow2Image>> Qcow2Image::open(Storage storage, Header con
 }
 
 Result<> Qcow2Image::open_for_writing() {
-  auto const& header = metadata_->header;
+  auto& header = metadata_->header;
   if ((header.incompatible_features & (incompatible::dirty | incompatible::corrupt)) != 0) {
     return fail(Errc::corrupt,
                 fmt::format("{}: qcow2: marked {}; open it read-only or run \"qemu-img check -r all\" on it",
                             storage_.path(),
                             (header.incompatible_features & incompatible::corrupt) != 0 ? "corrupt" : "dirty"));
   }
-  if (header.autoclear_features != 0) {  // what we do not keep up to date (bitmaps) says so from now on
-    TRY(storage_.write(header_at::autoclear_features, std::vector<std::byte>(8)));
-    TRY(storage_.sync());
-  }
+  TRY(clear_unknown_autoclear(storage_, header));
+  bitmaps_ = TRY(FileBitmaps::open(storage_, header));
   grows_with_zeroes_ = storage_.file().kind() == host::File::Kind::regular;
   return {};
 }
@@ -56,7 +54,9 @@ Result<> Qcow2Image::close() {
   auto const one_at_a_time = std::lock_guard{writing_metadata_};
   // The second round writes the refcounts that the first made free, the third finds nothing as a rule.
   for (auto round = 0; round < 3 && metadata_->anything_to_write(); ++round) TRY(write_metadata());
-  return storage_.sync();
+  TRY(storage_.sync());
+  metadata_.reset();
+  return bitmaps_ ? bitmaps_->save() : Result<>{};
 }
 
 BlockImage::Geometry Qcow2Image::geometry() const {

@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "image/block_image.h"
+#include "image/qcow2/bitmap_directory.h"
 #include "image/qcow2/metadata.h"
 #include "vocab/guarded.h"
 
@@ -27,6 +28,7 @@ class Qcow2Image final : public BlockImage {
   Result<Extent> extent_at(u64 at) override;
   Result<Place> place_at(u64 at) override;
   Result<> write_compressed(u64 at, ConstBytes from) override;
+  DirtyBitmaps* dirty_bitmaps() override { return bitmaps_.get(); }
 
  private:
   using Lock = std::unique_lock<RankedMutex<LockRank::image>>;
@@ -75,6 +77,8 @@ class Qcow2Image final : public BlockImage {
   std::condition_variable_any allocated_;
   u64 packed_end_{};  // behind the last packed cluster, if there is room in its cluster of the file
   std::optional<Metadata> metadata_;
+
+  std::unique_ptr<FileBitmaps> bitmaps_;  // open for writing alone
 
   // One thread writes metadata at a time. Taken before mutex_, never inside it.
   std::mutex writing_metadata_;

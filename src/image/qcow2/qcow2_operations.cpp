@@ -5,6 +5,8 @@
 #include <bit>
 #include <filesystem>
 
+#include "image/qcow2/bitmap_directory.h"
+#include "image/qcow2/edit_header.h"
 #include "image/qcow2/editor.h"
 #include "image/qcow2/qcow2_format.h"
 #include "image/qcow2/spec.h"
@@ -57,6 +59,9 @@ Result<Description> describe(Storage const& storage) {
       {"compression type", std::string{header.compression == Compression::zstd ? "zstd" : "zlib"}}};
   if (header.version >= 3) {
     description.facts.push_back({"lazy refcounts", (header.compatible_features & 1) != 0});
+    if (auto bitmaps = TRY(describe_bitmaps(storage, header)); !bitmaps.empty()) {
+      description.facts.push_back({"bitmaps", FactList{std::move(bitmaps), true}});
+    }
     description.facts.push_back({"refcount bits", u64{1} << header.refcount_order});
     description.facts.push_back({"corrupt", corrupt});
     description.facts.push_back({"extended l2", false});
@@ -74,45 +79,8 @@ Result<std::string> parent_of(Storage const& storage) {
 
 Result<> resize(Storage const& storage, u64 bytes) { return TRY(Editor::open(storage)).resize(bytes); }
 
-/// The header's cluster is written anew: the extensions but the backing format stay, then comes the name.
 Result<> set_backing(Storage const& storage, Backing const& backing) {
-  auto const header = TRY(read_header(storage));
-  auto old = std::vector<std::byte>(header.cluster_size());
-  TRY(storage.read(0, old));
-  auto const length =
-      header.version < 3 ? header_at::v2_length : u64{load_be<u32>(old.data() + header_at::header_length)};
-  auto const old_name = load_be<u64>(old.data() + header_at::backing_file_offset);
-  auto fresh = std::vector<std::byte>{old.begin(), old.begin() + static_cast<std::ptrdiff_t>(length)};
-  auto const put = [&](u32 type, ConstBytes content) {
-    auto const at = fresh.size();
-    fresh.resize(at + 8 + align_up(content.size(), 8));
-    store_be<u32>(fresh.data() + at, type);
-    store_be<u32>(fresh.data() + at + 4, static_cast<u32>(content.size()));
-    std::ranges::copy(content, fresh.begin() + static_cast<std::ptrdiff_t>(at + 8));
-  };
-  if (!backing.path.empty() && !backing.format.empty()) {
-    put(extension::backing_format, std::as_bytes(std::span{backing.format}));
-  }
-  auto const end = old_name != 0 ? old_name : header.cluster_size();
-  for (auto at = length; at + 8 <= end;) {
-    auto const type = load_be<u32>(old.data() + at);
-    auto const bytes = u64{load_be<u32>(old.data() + at + 4)};
-    if (type == extension::end || bytes > end - at - 8) break;
-    if (type != extension::backing_format) put(type, ConstBytes{old}.subspan(at + 8, bytes));
-    at += 8 + align_up(bytes, 8);
-  }
-  put(extension::end, {});
-  store_be<u64>(fresh.data() + header_at::backing_file_offset, backing.path.empty() ? 0 : fresh.size());
-  store_be<u32>(fresh.data() + header_at::backing_file_size, static_cast<u32>(backing.path.size()));
-  auto const name = std::as_bytes(std::span{backing.path});
-  fresh.insert(fresh.end(), name.begin(), name.end());
-  if (backing.path.size() > longest_backing_name || fresh.size() > header.cluster_size()) {
-    return fail(Errc::invalid,
-                fmt::format("{}: the backing file's path is too long for the header", storage.path()));
-  }
-  fresh.resize(align_up(fresh.size(), 512));
-  TRY(storage.write(0, fresh));
-  return storage.sync();
+  return edit_header(storage, {.backing = backing});
 }
 
 }  // namespace vireo::image::qcow2

@@ -17,6 +17,7 @@ constexpr u64 clusters_per_lock{1024};
 
 Result<> Qcow2Image::write(u64 at, ConstBytes from) {
   TRY(check_write(at, from.size()));
+  auto const record = TRY(RecordedChange::begin(*bitmaps_, at, from.size()));
   TRY(make_room_in_caches());
   while (!from.empty()) {
     auto const done = TRY(write_some(at, from));
@@ -108,6 +109,7 @@ Result<> Qcow2Image::fill_new_place(ClusterRun place, u64 at, ConstBytes from, b
 
 Result<> Qcow2Image::write_zeroes(u64 at, u64 length, bool may_unmap) {
   TRY(check_write(at, length));
+  auto const record = TRY(RecordedChange::begin(*bitmaps_, at, length));
   auto const end = at + length;
   auto const first_whole = align_up(at, cluster_);
   // The last cluster of the disk may reach over its end.
@@ -126,6 +128,7 @@ Result<> Qcow2Image::write_zeroes(u64 at, u64 length, bool may_unmap) {
 
 Result<> Qcow2Image::discard(u64 at, u64 length) {
   TRY(check_write(at, length));
+  auto const record = TRY(RecordedChange::begin(*bitmaps_, at, length));
   auto const end = at + length == bytes_ ? align_up(bytes_, cluster_) : align_down(at + length, cluster_);
   auto const start = align_up(at, cluster_);
   if (start >= end) return {};

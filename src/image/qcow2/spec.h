@@ -34,8 +34,14 @@ inline constexpr u64 l1_table_offset{0}, l1_size{8}, id_size{12}, name_size{14},
     clock{24}, machine_state{32}, extra_size{36}, extra{40};
 }  // namespace snapshot_at
 namespace bitmap_at {  // "Bitmap directory"
-inline constexpr u64 table_offset{0}, table_size{8}, name_size{18}, extra_size{20}, extra{24};
+inline constexpr u64 table_offset{0}, table_size{8}, flags{12}, type{16}, granularity_bits{17}, name_size{18},
+    extra_size{20}, extra{24};
 }
+namespace bitmap_flag {
+inline constexpr u32 in_use{1}, automatic{2}, extra_data_compatible{4};
+}
+inline constexpr u8 dirty_tracking_bitmap{1};
+inline constexpr u64 bitmap_all_ones{1};  // a table's entry without a place
 
 enum class Compression : u8 { zlib = 0, zstd = 1 };
 
@@ -54,5 +60,7 @@ inline constexpr u64 largest_l1_bytes{32 * MiB}, largest_refcount_table_bytes{8 
 inline constexpr u32 longest_backing_name{1023};
 inline constexpr u32 most_snapshots{65536}, largest_snapshot_extra{1024};
 inline constexpr u64 largest_snapshot_table{64 * MiB};
+inline constexpr u32 most_bitmaps{65535};
+inline constexpr u64 largest_bitmap_directory{1024 * u64{most_bitmaps}}, largest_bitmaps{256 * MiB};
 
 }  // namespace vireo::image::qcow2

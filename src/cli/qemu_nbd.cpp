@@ -4,6 +4,8 @@
 
 #include "cli/qemu_img.h"
 #include "cli/serve_disk.h"
+#include "host/clock.h"
+#include "image/nbd/client_handshake.h"
 #include "vocab/units.h"
 
 namespace vireo::cli {
@@ -11,6 +13,7 @@ namespace {
 
 constexpr std::string_view version{"qemu-nbd 7.2.0 (vireo)"};
 constexpr u32 unlimited_clients{1024};
+constexpr u64 list_ns{10'000'000'000};
 
 struct NbdWords {
   Words words{};
@@ -77,6 +80,27 @@ Command command_of(NbdWords& asked) {
   return command;
 }
 
+/// As `qemu-nbd -L`: the names that another server has.
+Result<> list(NbdWords const& asked) {
+  auto address = image::nbd::Address{.host = asked.address == "0.0.0.0" ? "localhost" : asked.address,
+                                     .port = asked.port,
+                                     .socket = asked.request.unix_path};
+  auto const deadline = host::monotonic_ns() + list_ns;
+  auto stream = TRY(image::nbd::connect(address, deadline));
+  auto const exports = TRY(image::nbd::list_exports(stream, address, nullptr, deadline));
+  fmt::print("exports available: {}\n", exports.size());
+  for (auto const& each : exports) {
+    fmt::print(" export: '{}'\n", each.name);
+    if (!each.description.empty()) fmt::print("  description: {}\n", each.description);
+    address.name = each.name;
+    auto chosen = TRY(image::nbd::connect(address, deadline));
+    auto const terms = TRY(image::nbd::greet_server(chosen, address, nullptr, deadline));
+    fmt::print("  size:  {}\n", terms.bytes);
+    fmt::print("  min block: {}\n", terms.smallest_block);
+  }
+  return {};
+}
+
 Result<> take_credentials(NbdWords& asked) {
   for (auto const& object : asked.objects) {
     auto fields = std::map<std::string, std::string>{};
@@ -134,6 +158,7 @@ int qemu_nbd(Arguments arguments) {
     fmt::print("{}\n", version);
     return 0;
   }
+  if (asked.list) return tool.failed(list(asked));
   if (auto const prepared = prepare(asked); !prepared) return tool.failed(prepared.error());
   return tool.failed(serve_disk(asked.request));
 }

@@ -13,6 +13,7 @@
 #include "host/file.h"
 #include "host/socket.h"
 #include "host/system_error.h"
+#include "image/backend.h"
 #include "image/create_qcow2.h"
 #include "image/open_image.h"
 
@@ -51,8 +52,9 @@ Result<std::unique_ptr<image::BlockImage>> open_disk(ServeRequest const& request
   disk.reset();
   auto const folder = std::filesystem::temp_directory_path();
   auto const path = (folder / fmt::format("vireo-export-{}.qcow2", ::getpid())).string();
-  TRY(image::create_qcow2(path, 0,
-                          {.path = std::filesystem::absolute(request.path).string(), .format = format}));
+  TRY(image::create_qcow2(
+      path, 0,
+      {.path = image::name_beside(std::filesystem::current_path() / "", request.path), .format = format}));
   auto overlay = image::open_image(
       path, {.format = "qcow2", .cache = image::CacheMode::unsafe, .follow_references = true});
   ::unlink(path.c_str());

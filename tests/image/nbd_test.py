@@ -166,6 +166,64 @@ class Encrypted(NbdTest):
         self.ask("nbdinfo", "--size", f"nbd+unix:///d?socket={self.socket()}", status=1)
 
 
+class Client(NbdTest):
+    def serve_with(self, *words):
+        """Another server at the socket; ends with the test."""
+        server = subprocess.Popen(words, cwd=self.folder)
+        self.addCleanup(server.wait, 30)
+        self.addCleanup(server.terminate)
+        for _ in range(300):
+            if (self.folder / "socket").exists():
+                return f"nbd+unix:///?socket={self.socket()}"
+            time.sleep(0.1)
+        self.fail("the server did not start")
+
+    def test_image_verbs_on_a_disk_of_qemu_nbd(self):
+        self.ask("qemu-img", "create", "-f", "qcow2", "disk.qcow2", str(SIZE))
+        address = self.serve_with("qemu-nbd", "-t", "-e", "8", "-f", "qcow2", "-k", self.socket(), "disk.qcow2")
+        self.ask(VIREO, "image", "convert", "source.raw", address)
+        self.ask(VIREO, "image", "compare", address, "source.raw")
+        self.ask(VIREO, "image", "convert", address, "copy.vmdk")
+        self.ask("qemu-img", "compare", "copy.vmdk", "source.raw")
+        self.assertEqual(json.loads(self.ask(VIREO, "image", "info", "--output", "json", address))["virtual-size"], SIZE)
+        data = lambda extents: sum(each["length"] for each in extents if each["data"])
+        self.assertEqual(data(json.loads(self.ask(VIREO, "image", "map", "--output", "json", address))),
+                         data(json.loads(self.ask("qemu-img", "map", "-f", "raw", "--output=json", address))))
+
+    def test_a_format_inside_of_a_network_disk_and_an_overlay_over_one(self):
+        self.ask("qemu-img", "convert", "-O", "qcow2", "source.raw", "disk.qcow2")
+        address = self.serve_with("qemu-nbd", "-t", "-e", "8", "-f", "raw", "-k", self.socket(), "disk.qcow2")
+        self.ask(VIREO, "image", "convert", "-f", "qcow2", address, "copy.raw")
+        self.ask("cmp", "copy.raw", "source.raw")
+        self.ask(VIREO, "image", "create", "-b", address, "-F", "qcow2", "top.qcow2")
+        self.ask(VIREO, "image", "compare", "--follow-backing", "top.qcow2", "source.raw")
+
+    def test_a_server_with_large_blocks(self):
+        (self.folder / "qemu-io").symlink_to(VIREO)
+        address = self.serve_with("nbdkit", "-f", "-U", self.socket(), "--filter=blocksize-policy", "memory", "64M",
+                                  "blocksize-minimum=4096", "blocksize-maximum=65536", "blocksize-error-policy=error")
+        self.ask("./qemu-io", "-f", "raw", "-c", "write -P 4 1000 500000", "-c", "write -P 5 1 1", "-c", "write -z 3000 9000",
+                 "-c", "read -P 5 1 1", "-c", "read -P 4 1000 2000", "-c", "read -P 0 3000 9000", "-c", "read -P 4 12000 489000",
+                 "-c", "read -P 0 501000 1000", "-c", "flush", address)
+
+    def test_errors_of_the_server_are_told(self):
+        (self.folder / "qemu-io").symlink_to(VIREO)
+        address = self.serve_with("nbdkit", "-f", "-U", self.socket(), "--filter=error", "memory", "1M",
+                                  "error-pwrite=ENOSPC", "error-pwrite-rate=100%")
+        result = subprocess.run(["./qemu-io", "-f", "raw", "-c", "write 0 4k", address], cwd=self.folder, capture_output=True,
+                                text=True, timeout=60)
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("No space left on device", result.stdout + result.stderr)
+
+    def test_an_encrypted_server(self):
+        make_keys(self.folder / "keys")
+        address, _ = self.serve("source.raw", "--format", "raw", "--tcp", "localhost:0", "--tls", "keys", "--persistent",
+                                "--read-only")
+        self.ask(VIREO, "image", "compare", "source.raw", f"{address}?tls-certificates={self.folder}/keys")
+        self.ask(VIREO, "image", "info", address, status=1)
+        self.ask(VIREO, "image", "info", address.replace("nbds:", "nbd:"), status=1)
+
+
 class AsQemuNbd(NbdTest):
     def start(self, *words):
         self.ask("./qemu-nbd", "--fork", "--pid-file", "pid", "-k", self.socket(), *words)
@@ -198,6 +256,12 @@ class AsQemuNbd(NbdTest):
         pid = self.start("-l", "snapshot.name=one", "-o", "1M", "disk.qcow2")
         self.assertEqual(int(self.ask("nbdinfo", "--size", f"nbd+unix:///?socket={self.socket()}")), SIZE - (1 << 20))
         self.wait_for_the_end_of(pid)
+
+    def test_list_names_the_disks_of_another_server(self):
+        pid = self.start("-t", "-f", "raw", "-x", "one", "-D", "text", "source.raw")
+        self.addCleanup(os.kill, pid, 15)
+        self.assertIn("export: 'one'", self.ask("./qemu-nbd", "-L", "-k", self.socket()))
+        self.assertIn("export: 'one'", self.ask("qemu-nbd", "-L", "-k", self.socket()))
 
     def test_version_and_wrong_command_lines(self):
         self.assertTrue(self.ask("./qemu-nbd", "--version").startswith("qemu-nbd "))

@@ -58,7 +58,7 @@ struct Checker {
 
   Result<> gap(u64 from, u64 to) {
     for (auto at = from; at < to;) {
-      auto const extent = TRY(storage.file().extent_at(at));
+      auto const extent = TRY(storage.extent_at(at));
       auto const end = extent.length == 0 ? to : std::min(to, at + extent.length);
       auto const start = align_up(at, grain);
       auto const stop = align_down(end, grain);

@@ -10,6 +10,7 @@
 #include <thread>
 #include <vector>
 
+#include "image/backend.h"
 #include "image/open_image.h"
 #include "image/operations/describe.h"
 #include "image/operations/stretches.h"
@@ -165,16 +166,19 @@ Result<> fill(ConvertRequest const& request, CreateRequest const& target, BlockI
   auto converter = Converter{request, source};
   auto below = std::unique_ptr<BlockImage>{};
   if (!target.backing.path.empty()) {
-    auto const name = std::filesystem::path{target.path}.parent_path() / target.backing.path;
-    below = TRY(open_image(name.string(),
-                           {.format = target.backing.format, .read_only = true, .follow_references = true}));
+    auto const name = name_beside(target.path, target.backing.path);
+    below =
+        TRY(open_image(name, {.format = target.backing.format, .read_only = true, .follow_references = true}));
   }
+  // What lies elsewhere has no file to be synced at the end.
+  auto const elsewhere = is_url(target.path);
+  auto const cache = elsewhere && request.sync ? CacheMode::writeback : request.cache;
   {
     auto const image = TRY(open_image(
-        target.path, {.format = target.format, .cache = request.cache, .follow_references = below != nullptr}));
+        target.path, {.format = target.format, .cache = cache, .follow_references = below != nullptr}));
     TRY(converter.into(*image, below.get(), report));
   }
-  return request.sync && request.cache == CacheMode::unsafe ? sync_files(target) : Result<>{};
+  return request.sync && cache == CacheMode::unsafe ? sync_files(target) : Result<>{};
 }
 
 bool is_stream(CreateRequest const& target) {

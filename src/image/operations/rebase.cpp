@@ -4,6 +4,7 @@
 #include <cstring>
 #include <filesystem>
 
+#include "image/backend.h"
 #include "image/formats.h"
 #include "image/open_image.h"
 #include "image/operations/bitmap.h"
@@ -20,13 +21,9 @@ namespace {
 constexpr u64 piece{2 * MiB};
 constexpr u64 grain{4096};
 
-std::string full_path(std::string const& image, std::string const& name) {
-  return (std::filesystem::path{image}.parent_path() / name).string();
-}
-
 Result<std::unique_ptr<BlockImage>> open_below(RebaseRequest const& request) {
   if (request.backing.path.empty()) return nullptr;
-  return open_image(full_path(request.path, request.backing.path),
+  return open_image(name_beside(request.path, request.backing.path),
                     {.format = request.backing.format, .read_only = true, .follow_references = true});
 }
 

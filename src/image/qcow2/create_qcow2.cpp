@@ -5,6 +5,7 @@
 
 #include <filesystem>
 
+#include "image/backend.h"
 #include "image/formats.h"
 #include "image/qcow2/refcounts.h"
 #include "image/qcow2/spec.h"
@@ -103,9 +104,8 @@ Result<> write_image(host::File const& file, Layout const& layout, u64 size, Qco
 }
 
 Result<u64> size_of_backing(std::string const& path, Backing const& backing) {
-  auto const name =
-      std::filesystem::path{path}.parent_path() / backing.path;  // an absolute path replaces the folder
-  auto const image = TRY(open_image(name.string(), {.format = backing.format, .layer_only = true}));
+  auto const image =
+      TRY(open_image(name_beside(path, backing.path), {.format = backing.format, .layer_only = true}));
   return image->geometry().bytes;
 }
 

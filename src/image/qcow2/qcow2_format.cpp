@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "image/empty_layer.h"
+#include "image/backend.h"
 #include "image/formats.h"
 #include "image/qcow2/qcow2_image.h"
 #include "image/qcow2/qcow2_operations.h"
@@ -19,6 +20,7 @@ bool probe(ConstBytes head) { return head.size() >= 8 && load_be<u32>(head.data(
 }  // namespace
 
 Result<std::string> backing_path(Storage const& storage, std::string const& name) {
+  if (is_url(name)) return name;
   auto const colon = name.find(':');
   if (colon != std::string::npos && name.find('/') > colon && !name.starts_with("file:")) {
     return fail(Errc::unsupported,

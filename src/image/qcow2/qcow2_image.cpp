@@ -39,7 +39,7 @@ Result<> Qcow2Image::open_for_writing() {
   }
   TRY(clear_unknown_autoclear(storage_, header));
   bitmaps_ = TRY(FileBitmaps::open(storage_, header));
-  grows_with_zeroes_ = storage_.file().kind() == host::File::Kind::regular;
+  grows_with_zeroes_ = storage_.can_grow();
   return {};
 }
 

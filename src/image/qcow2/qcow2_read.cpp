@@ -44,7 +44,7 @@ Result<BlockImage::Place> Qcow2Image::place_at(u64 at) {
   if (run.state.kind == Kind::data) place.offset = run.state.offset + (at & (cluster_ - 1));
   if (run.state.kind == Kind::data || run.state.kind == Kind::compressed) place.extent.length = run.length;
   if (!place.offset) return place;
-  auto const below = TRY(storage_.file().extent_at(*place.offset));
+  auto const below = TRY(storage_.extent_at(*place.offset));
   place.hole = !below.data || below.length == 0;
   if (below.length != 0) place.extent.length = std::min(place.extent.length, below.length);
   return place;

@@ -38,7 +38,7 @@ struct Resizer {
     auto const storage = TRY(Storage::open(path, true, CacheMode::writeback));
     if (!disk.single) TRY(storage.lock());
     if (is_sparse(line)) return resize_sparse(storage, wanted);
-    TRY(storage.file().truncate((line.offset + wanted) * sector));
+    TRY(storage.truncate((line.offset + wanted) * sector));
     return storage.file().sync();
   }
 

@@ -27,6 +27,7 @@ Result<> run(Arguments arguments) {
       {"--name", "NAME", "the disk's name for clients (none)", into(request.name)},
       {"--description", "TEXT", "for people who list the disks", into(request.description)},
       {"--format", "FORMAT", "the image's format (found by looking)", into(request.format)},
+      {"--bitmap", "NAME", "tell clients what has changed, as this bitmap has it", into(request.bitmaps)},
       {"--read-only", "", "clients cannot write", into(request.read_only)},
       {"--snapshot", "NAME", "the disk as it was then", into(request.snapshot)},
       {"--temporary", "", "what clients write is gone at the end", into(request.temporary)},

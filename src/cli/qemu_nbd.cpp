@@ -22,7 +22,6 @@ struct NbdWords {
   std::string address{"0.0.0.0"};
   std::string cache{};
   std::string snapshot{};
-  std::string bitmap{};
   std::string credentials{};
   std::string offset{};
   std::string ignored{};
@@ -56,7 +55,7 @@ Command command_of(NbdWords& asked) {
   both("-D", "--description", "TEXT", "for people who list the disks", into(request.description));
   both("-o", "--offset", "OFFSET", "where in the disk the export begins", into(asked.offset));
   both("-A", "--allocation-depth", "", "not supported", into(asked.depth));
-  both("-B", "--bitmap", "NAME", "not supported yet", into(asked.bitmap));
+  both("-B", "--bitmap", "NAME", "tell clients what has changed", into(request.bitmaps));
   both("-L", "--list", "", "list the disks of another server", into(asked.list));
   both("-f", "--format", "FORMAT", "the image's format", into(request.format));
   both("-r", "--read-only", "", "clients cannot write", into(request.read_only));

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <csignal>
@@ -16,6 +17,7 @@
 #include "image/backend.h"
 #include "image/create_qcow2.h"
 #include "image/open_image.h"
+#include "image/operations/bitmap.h"
 
 namespace vireo::cli {
 namespace {
@@ -61,6 +63,25 @@ Result<std::unique_ptr<image::BlockImage>> open_disk(ServeRequest const& request
   return overlay;
 }
 
+/// "qemu:dirty-bitmap:NAME": bit 0 says that a range has changed.
+Result<std::vector<image::nbd::MetaContext>> bitmap_contexts(ServeRequest const& request) {
+  auto contexts = std::vector<image::nbd::MetaContext>{};
+  for (auto const& name : request.bitmaps) {
+    auto const found = TRY(image::read_bitmap({.path = request.path, .format = request.format}, name));
+    auto const bitmap = std::make_shared<image::DirtyBitmap const>(found);
+    auto const offset = request.offset;
+    contexts.push_back({"qemu:dirty-bitmap:" + name, [=](u64 at, u64 length) -> Result<image::nbd::Status> {
+                          auto const next = bitmap->next(offset + at);
+                          if (!next) return image::nbd::Status{length, 0};
+                          if (next->start > offset + at) {
+                            return image::nbd::Status{std::min(next->start - offset - at, length), 0};
+                          }
+                          return image::nbd::Status{std::min(next->length, length), 1};
+                        }});
+  }
+  return contexts;
+}
+
 Result<host::Descriptor> listen(ServeRequest const& request) {
   if (!request.unix_path.empty()) return host::listen_unix(request.unix_path);
   return host::listen_tcp(TRY(host::parse_tcp_address(request.tcp, std::to_string(image::nbd::default_port))));
@@ -94,6 +115,7 @@ Result<> leave_to_child(ServeRequest const& request) {
 }  // namespace
 
 Result<> serve_disk(ServeRequest const& request) {
+  auto contexts = TRY(bitmap_contexts(request));  // as they are before anyone writes
   auto const disk = TRY(open_disk(request));
   auto settings = request.settings;
   auto tls = std::unique_ptr<image::nbd::TlsContext>{};
@@ -115,7 +137,8 @@ Result<> serve_disk(ServeRequest const& request) {
                      .description = request.description,
                      .image = disk.get(),
                      .read_only = disk->geometry().read_only,
-                     .offset = request.offset});
+                     .offset = request.offset,
+                     .contexts = std::move(contexts)});
   auto const server = TRY(image::nbd::Server::create(std::move(listeners), std::move(exports), settings));
   auto const signals = StopSignals{*server};
   if (request.announce) {

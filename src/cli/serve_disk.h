@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "image/cache_mode.h"
 #include "image/nbd/server.h"
@@ -22,6 +23,7 @@ struct ServeRequest {
   std::string unix_path{};
   std::string name{};
   std::string description{};
+  std::vector<std::string> bitmaps{};  // clients may ask for them
   u64 offset{};
   image::nbd::ServerSettings settings{};
   std::string tls_folder{};

@@ -110,6 +110,15 @@ class Server(NbdTest):
                          joined(each for each in theirs if not each["data"]))
         self.ask("qemu-io", "-f", "raw", "-c", "write 0 1k", address, status=1)
 
+    def test_a_dirty_bitmap_is_told_to_incremental_backups(self):
+        self.ask("qemu-img", "convert", "-O", "qcow2", "source.raw", "disk.qcow2")
+        self.ask("qemu-img", "bitmap", "--add", "-g", "64k", "disk.qcow2", "b0")
+        self.ask("qemu-io", "-c", "write 1M 64k", "-c", "write 8M 128k", "disk.qcow2")
+        address, _ = self.serve("disk.qcow2", "--bitmap", "b0", "--unix", self.socket(), "--persistent", "--read-only")
+        told = json.loads(self.ask("nbdinfo", "--map=qemu:dirty-bitmap:b0", "--json", address))
+        self.assertEqual([(each["offset"], each["length"]) for each in told if each["type"] == 1],
+                         [(1 << 20, 65536), (8 << 20, 131072)])
+
     def test_the_server_ends_with_its_last_client_and_a_listing_is_none(self):
         address, server = self.serve("source.raw", "--tcp", "127.0.0.1:0", "--format", "raw")
         self.ask("nbdinfo", "--list", address)

@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <filesystem>
 
-#include "image/empty_layer.h"
 #include "image/backend.h"
+#include "image/empty_layer.h"
 #include "image/formats.h"
 #include "image/qcow2/qcow2_image.h"
 #include "image/qcow2/qcow2_operations.h"

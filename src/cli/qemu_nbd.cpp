@@ -119,8 +119,6 @@ Result<> take_credentials(NbdWords& asked) {
 Result<> prepare(NbdWords& asked) {
   auto& request = asked.request;
   if (!asked.device.empty()) return fail(Errc::unsupported, "the kernel's NBD client is not supported");
-  if (!asked.bitmap.empty())
-    return fail(Errc::unsupported, fmt::format("Bitmap '{}' is not found", asked.bitmap));
   if (asked.depth) return fail(Errc::unsupported, "--allocation-depth is not supported");
   if (asked.words.size() != 1) {
     return fail(Errc::invalid,

@@ -36,6 +36,7 @@ class BlockImage {
     Extent extent{};
     std::optional<u64> offset{};  // in the file, if it lies there as it is
     bool hole{};                  // the file has a hole there
+    std::string file{};           // if it is not the image's own
   };
 
   virtual ~BlockImage() = default;

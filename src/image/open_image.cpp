@@ -59,7 +59,8 @@ Result<std::unique_ptr<BlockImage>> open_image(std::string const& path, OpenOpti
   }
   auto const format = options.format.empty() ? TRY(probe_format(path)) : std::string{options.format};
   context.options.format = "qcow2";
-  return open_image_in(format == "qcow2" ? path : snapshot_sidecar(path), std::move(context));
+  auto const holds_them = format == "qcow2" && TRY(describe_image(path, format)).data_file.empty();
+  return open_image_in(holds_them ? path : snapshot_sidecar(path), std::move(context));
 }
 
 Result<std::string> probe_format(std::string const& path) {

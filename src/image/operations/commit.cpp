@@ -20,7 +20,8 @@ constexpr u64 piece{2 * MiB};
 Result<> bring_down(std::vector<Layer> const& upper, BlockImage& base, Report const& report) {
   auto layers = std::vector<std::unique_ptr<BlockImage>>{};
   for (auto const& each : upper) {
-    layers.push_back(TRY(open_image(each.path, {.format = each.description.format, .layer_only = true})));
+    layers.push_back(TRY(open_image(
+        each.path, {.format = each.description.format, .follow_references = true, .layer_only = true})));
   }
   auto const bytes = layers.front()->geometry().bytes;
   auto buffer = std::vector<std::byte>(piece);

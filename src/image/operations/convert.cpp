@@ -154,7 +154,10 @@ class Converter {
 };
 
 Result<> sync_files(CreateRequest const& target) {
-  for (auto const& name : TRY(describe_image(target.path, target.format)).files) {
+  auto const description = TRY(describe_image(target.path, target.format));
+  auto files = description.files;
+  if (!description.data_file.empty()) files.push_back(description.data_file);
+  for (auto const& name : files) {
     auto const file = TRY(host::File::open(name, {.write = true}));
     TRY(file.sync());
   }
@@ -174,8 +177,10 @@ Result<> fill(ConvertRequest const& request, CreateRequest const& target, BlockI
   auto const elsewhere = is_url(target.path);
   auto const cache = elsewhere && request.sync ? CacheMode::writeback : request.cache;
   {
-    auto const image = TRY(open_image(
-        target.path, {.format = target.format, .cache = cache, .follow_references = below != nullptr}));
+    auto const image =
+        TRY(open_image(target.path, {.format = target.format,
+                                     .cache = cache,
+                                     .follow_references = below != nullptr || !request.target_exists}));
     TRY(converter.into(*image, below.get(), report));
   }
   return request.sync && cache == CacheMode::unsafe ? sync_files(target) : Result<>{};
@@ -191,6 +196,8 @@ void remove_files(CreateRequest const& target) {
   ::unlink(target.path.c_str());
   if (!description) return;
   for (auto const& name : description->files) ::unlink(name.c_str());
+  // Made with it, by the name that the request gives.
+  if (target.options.contains("data_file")) ::unlink(description->data_file.c_str());
 }
 
 }  // namespace

@@ -45,6 +45,7 @@ struct Description {
   std::vector<Fact> facts{};
   std::vector<SnapshotInfo> snapshots{};
   std::vector<std::string> files{};  // all that make up this layer
+  std::string data_file{};           // qcow2: where the disk lies; not one of `files`, since the image names it
 };
 
 /// `format` empty: by content.

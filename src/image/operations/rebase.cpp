@@ -96,8 +96,8 @@ Result<> make_anew(RebaseRequest const& request, Description const& description,
   auto replacement = TRY(Replacement::begin(request.path, description));
   TRY(replacement.create(description.bytes, request.backing));
   if (request.unsafe) {
-    auto const layer =
-        TRY(open_image(replacement.old_path(), {.format = description.format, .layer_only = true}));
+    auto const layer = TRY(open_image(
+        replacement.old_path(), {.format = description.format, .follow_references = true, .layer_only = true}));
     auto const target =
         TRY(open_image(request.path, {.format = description.format, .follow_references = true}));
     TRY(copy_layer(*layer, *target, report));

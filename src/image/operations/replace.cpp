@@ -35,6 +35,7 @@ std::map<std::string, std::string> same_options(Description const& description) 
     keep("refcount_bits", "refcount bits");
     keep("compression_type", "compression type");
     keep("lazy_refcounts", "lazy refcounts");
+    keep("extended_l2", "extended l2");
   }
   if (description.format == "vmdk") keep("subformat", "create type");
   auto const has_blocks =
@@ -46,6 +47,10 @@ std::map<std::string, std::string> same_options(Description const& description) 
 }  // namespace
 
 Result<Replacement> Replacement::begin(std::string const& path, Description const& description) {
+  if (!description.data_file.empty()) {
+    return fail(Errc::unsupported, fmt::format("{}: its disk lies in {}, and is not made anew; convert it",
+                                               path, description.data_file));
+  }
   if (description.files.size() > 1) {
     return fail(Errc::unsupported, fmt::format("{}: lies in {} files, and is not made anew; convert it", path,
                                                description.files.size()));

@@ -23,7 +23,8 @@ struct Place {
 
 Result<Place> place_of(SnapshotTarget const& target) {
   auto place = Place{.format = target.format.empty() ? TRY(probe_format(target.path)) : target.format};
-  place.sidecar = place.format != "qcow2";
+  // A qcow2 image whose disk lies in another file holds no snapshots.
+  place.sidecar = place.format != "qcow2" || !TRY(describe_image(target.path, place.format)).data_file.empty();
   place.file = place.sidecar ? snapshot_sidecar(target.path) : target.path;
   place.there = std::filesystem::exists(place.file);
   return place;

@@ -45,6 +45,7 @@ class Editor {
   Result<> release_all(Entries const& l1);
   /// Says in the active tables which clusters have one user alone.
   Result<> mark_owned(bool nothing_is);
+  Result<> resize_data_file(u64 bytes) const;
   Result<> flush();
   Result<> give_back();
   Result<> write_active_table(u64 bytes, u64 at, u64 entries);

@@ -19,6 +19,7 @@ bool lies_inside(u64 offset, u64 length, u64 file_bytes) {
 
 struct Extensions {
   std::string backing_format;
+  std::string data_file;
   u32 bitmaps{};
   u64 bitmap_directory_offset{};
   u64 bitmap_directory_bytes{};
@@ -36,6 +37,7 @@ Extensions read_extensions(ConstBytes cluster, u64 at, u64 end) {
     // SOUND: bytes seen as characters.
     auto const text = std::string_view{reinterpret_cast<char const*>(payload.data()), payload.size()};
     if (type == extension::backing_format) result.backing_format = text;
+    if (type == extension::data_file) result.data_file = text;
     if (type == extension::bitmaps && length >= 24) {
       result.bitmaps = load_be<u32>(payload.data());
       result.bitmap_directory_bytes = load_be<u64>(payload.data() + 8);
@@ -54,8 +56,6 @@ Extensions read_extensions(ConstBytes cluster, u64 at, u64 end) {
 }
 
 std::string feature_name(unsigned bit, Extensions const& extensions) {
-  if (bit == 2) return "external data file";
-  if (bit == 4) return "extended L2 entries (subclusters)";
   for (auto const& [number, name] : extensions.feature_names) {
     if (number == bit) return name;
   }
@@ -81,7 +81,7 @@ Result<> check_features(Storage const& storage, Header const& header, Extensions
 }  // namespace
 
 Result<> clear_unknown_autoclear(Storage const& storage, Header& header) {
-  auto const known = header.autoclear_features & autoclear_bitmaps;
+  auto const known = header.autoclear_features & (autoclear_bitmaps | autoclear_raw_data_file);
   if (header.autoclear_features == known) return {};
   auto bytes = std::vector<std::byte>(8);
   store_be<u64>(bytes.data(), known);
@@ -158,6 +158,14 @@ Result<Header> read_header(Storage const& storage) {
   auto const extensions_end = backing_offset != 0 ? backing_offset : header.cluster_size();
   auto const extensions = read_extensions(bytes, length, extensions_end);
   TRY(check_features(storage, header, extensions));
+  if (header.extended_l2() && header.cluster_bits < subclusters::smallest_cluster_bits) {
+    return corrupt(storage, fmt::format("extended L2 entries with cluster_bits {}", header.cluster_bits));
+  }
+  if (header.external_data()) {
+    header.data_file = extensions.data_file;
+    if (header.data_file.empty() || header.data_file.find('\0') != std::string::npos)
+      return corrupt(storage, "no name of its data file");
+  }
   if ((header.autoclear_features & autoclear_bitmaps) != 0) {
     header.bitmaps = extensions.bitmaps;
     header.bitmap_directory_bytes = extensions.bitmap_directory_bytes;

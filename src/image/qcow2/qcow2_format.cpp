@@ -32,7 +32,32 @@ Result<std::string> backing_path(Storage const& storage, std::string const& name
                             : (std::filesystem::path{storage.path()}.parent_path() / path).string();
 }
 
+Result<std::string> data_file_path(Storage const& storage, Header const& header) {
+  return backing_path(storage, header.data_file);
+}
+
 namespace {
+
+/// "disk.data" and "disk.qcow2.raw" beside "disk.qcow2" are its own.
+bool is_own(Storage const& storage, std::string const& name) {
+  auto const stem = std::filesystem::path{storage.path()}.stem().string();
+  return name.find('/') == std::string::npos && name.starts_with(stem) &&
+         name != std::filesystem::path{storage.path()}.filename();
+}
+
+Result<std::optional<Storage>> open_data_file(Storage const& storage, Header const& header,
+                                              OpenOptions const& options) {
+  if (!header.external_data()) return std::nullopt;
+  if (!options.follow_references && !is_own(storage, header.data_file)) {
+    return fail(Errc::denied, fmt::format("{}: names the data file \"{}\"; {}", storage.path(),
+                                          header.data_file, reference_hint));
+  }
+  auto const path = TRY(data_file_path(storage, header));
+  auto file = TRY_IN(fmt::format("{}: data file", storage.path()),
+                     Storage::open(path, storage.writable(), storage.cache()));
+  TRY(file.lock());
+  return file;
+}
 
 Result<std::unique_ptr<BlockImage>> open(Storage storage, OpenContext context) {
   auto header = TRY(read_header(storage));
@@ -53,6 +78,7 @@ Result<std::unique_ptr<BlockImage>> open(Storage storage, OpenContext context) {
     TRY(check_tables(storage, header));
     context.options.snapshot = {};
   }
+  auto data_file = TRY(open_data_file(storage, header, context.options));
   auto backing = std::unique_ptr<BlockImage>{};
   if (context.options.layer_only) {
     backing = empty_layer(header.size);
@@ -66,7 +92,7 @@ Result<std::unique_ptr<BlockImage>> open(Storage storage, OpenContext context) {
     context.options.format = header.backing_format;
     backing = TRY_IN(fmt::format("{}: backing file", storage.path()), open_image_in(path, std::move(context)));
   }
-  return Qcow2Image::open(std::move(storage), header, std::move(backing));
+  return Qcow2Image::open(std::move(storage), header, std::move(backing), std::move(data_file));
 }
 
 }  // namespace

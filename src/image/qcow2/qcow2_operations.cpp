@@ -22,8 +22,9 @@ Result<> create(CreateRequest const& request) {
   auto const lazy = TRY(options.flag("lazy_refcounts", false));
   auto const compression = options.text("compression_type", "zlib");
   auto const extended = TRY(options.flag("extended_l2", false));
+  auto const data_file = options.text("data_file", "");
+  auto const raw_data = TRY(options.flag("data_file_raw", false));
   TRY(options.finish());
-  if (extended) return fail(Errc::unsupported, fmt::format("{}: qcow2: extended_l2=on", request.path));
   if (compat != "1.1" && compat != "v3" && compat != "0.10" && compat != "v2") {
     return fail(Errc::invalid, fmt::format("compat '{}': 0.10 or 1.1", compat));
   }
@@ -42,6 +43,9 @@ Result<> create(CreateRequest const& request) {
                             .refcount_order = static_cast<u32>(std::countr_zero(bits)),
                             .lazy_refcounts = lazy,
                             .zstd = compression == "zstd",
+                            .extended_l2 = extended,
+                            .data_file = data_file,
+                            .raw_data = raw_data,
                             .trust_backing = request.trust_backing},
                            request.path, request.bytes);
 }
@@ -63,8 +67,13 @@ Result<Description> describe(Storage const& storage) {
       description.facts.push_back({"bitmaps", FactList{std::move(bitmaps), true}});
     }
     description.facts.push_back({"refcount bits", u64{1} << header.refcount_order});
+    if (header.external_data()) {
+      description.facts.push_back({"data file", header.data_file});
+      description.facts.push_back({"data file raw", header.raw_data()});
+      description.data_file = data_file_path(storage, header).value_or(header.data_file);
+    }
     description.facts.push_back({"corrupt", corrupt});
-    description.facts.push_back({"extended l2", false});
+    description.facts.push_back({"extended l2", header.extended_l2()});
   } else {
     description.facts.push_back({"refcount bits", u64{16}});
   }

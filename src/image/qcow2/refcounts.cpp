@@ -127,7 +127,7 @@ Result<Table*> Refcounts::create_block(u64 index) {
 }
 
 Result<> Refcounts::grow_table(u64 at_least) {
-  auto const entries = align_up(std::max(at_least + 1, table_.size() * 2), header_.l2_entries());
+  auto const entries = align_up(std::max(at_least + 1, table_.size() * 2), header_.cluster_size() / 8);
   if (entries * 8 > std::max(largest_refcount_table_bytes, header_.cluster_size())) {
     return fail(Errc::no_space,
                 fmt::format("{}: the image has reached the largest size for its cluster size of {}",
@@ -138,7 +138,7 @@ Result<> Refcounts::grow_table(u64 at_least) {
       moved_ ? ClusterRun{header_.refcount_table_offset, header_.refcount_table_clusters} : ClusterRun{};
   if (!moved_) old_table_ = ClusterRun{header_.refcount_table_offset, header_.refcount_table_clusters};
   table_.resize(entries);
-  auto const place = TRY(allocate(entries / header_.l2_entries(), true));
+  auto const place = TRY(allocate(entries * 8 >> header_.cluster_bits, true));
   moved_ = true;
   header_.refcount_table_offset = place.offset;
   header_.refcount_table_clusters = static_cast<u32>(place.count);

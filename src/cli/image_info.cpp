@@ -78,6 +78,7 @@ JsonText json_of(ImageTool const& tool, image::Layer const& layer) {
   }
   if (!description.backing_path.empty()) json.add("full-backing-filename", description.backing_path);
   if (!description.backing_file.empty()) json.add("backing-filename", description.backing_file);
+  if (description.encrypted) json.add("encrypted", true);
   return json.add("dirty-flag", description.dirty);
 }
 
@@ -86,6 +87,7 @@ void print(ImageTool const& tool, image::Layer const& layer) {
   fmt::print("image: {}\nfile format: {}\nvirtual size: {} ({} bytes)\ndisk size: {}\n", layer.path,
              tool.shown_format(description.format), human_size(description.bytes), description.bytes,
              human_size(image::host_bytes(description)));
+  if (description.encrypted) fmt::print("encrypted: yes\n");
   if (description.cluster != 0) fmt::print("cluster_size: {}\n", description.cluster);
   if (description.dirty) fmt::print("cleanly shut down: no\n");
   if (!description.backing_file.empty()) {
@@ -146,7 +148,7 @@ int image_info(ImageTool const& tool, Arguments arguments) {
       return fail(Errc::invalid, "--output must be used with human or json");
     auto layers = TRY(image::read_chain(words[0], format_named(format), follow));
     if (!chain) layers.resize(1);
-    if (layers[0].description.snapshots.empty()) {
+    if (layers[0].description.snapshots.empty() && !layers[0].description.encrypted) {
       layers[0].description.snapshots =
           TRY(image::list_snapshots({.path = words[0], .format = layers[0].description.format}));
     }

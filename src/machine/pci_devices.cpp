@@ -16,6 +16,7 @@
 #include "host/paths.h"
 #include "image/backend.h"
 #include "image/create_qcow2.h"
+#include "image/key_ring.h"
 #include "image/open_image.h"
 #include "net/nat/nat.h"
 
@@ -53,6 +54,7 @@ Result<std::unique_ptr<image::BlockImage>> open_temporary(DiskConfig const& conf
 }
 
 Result<std::unique_ptr<image::BlockImage>> open_disk(DiskConfig const& config) {
+  if (!config.key_file.empty()) TRY(image::offer_key_file(config.key_file));
   if (config.temporary) return open_temporary(config);
   return image::open_image(config.path, {.format = config.format,
                                          .read_only = config.readonly,

@@ -12,6 +12,8 @@
 
 #include "image/backend.h"
 #include "image/open_image.h"
+#include "image/operations/bitmap.h"
+#include "image/operations/copy_range.h"
 #include "image/operations/describe.h"
 #include "image/operations/stretches.h"
 #include "image/vmdk/deflate.h"
@@ -96,7 +98,9 @@ class Converter {
   }
 
   Result<> put_zeroes(BlockImage& target, u64 at, u64 length) const {
-    auto const reads_zero = !request_.target_exists || request_.target_is_zero;
+    // An encrypted file without tables begins as noise.
+    auto const starts_as_zeroes = !request_.target_exists && request_.target.format != "luks";
+    auto const reads_zero = starts_as_zeroes || request_.target_is_zero;
     if (request_.sparse != 0) return reads_zero ? Result<>{} : target.write_zeroes(at, length, true);
     auto const zeroes = std::vector<std::byte>(std::min(length, piece));
     for (auto done = u64{0}; done < length; done += zeroes.size()) {
@@ -200,14 +204,32 @@ void remove_files(CreateRequest const& target) {
   if (target.options.contains("data_file")) ::unlink(description->data_file.c_str());
 }
 
+Result<> copy_bitmaps(ConvertRequest const& request) {
+  auto bitmaps = TRY(read_bitmaps({request.source, request.source_format}));
+  auto const broken = std::ranges::find(bitmaps, true, &DirtyBitmap::inconsistent);
+  if (broken != bitmaps.end() && !request.skip_broken_bitmaps) {
+    return fail(Errc::corrupt, fmt::format("{}: bitmap '{}' is out of date; it is left out with "
+                                           "--skip-broken-bitmaps",
+                                           request.source, broken->name()));
+  }
+  std::erase_if(bitmaps, [](DirtyBitmap const& each) { return each.inconsistent; });
+  return add_bitmaps({request.target.path, request.target.format}, std::move(bitmaps));
+}
+
 }  // namespace
 
 Result<> convert_image(ConvertRequest const& request, Report const& report) {
-  auto const source = TRY(open_image(request.source, {.format = request.source_format,
-                                                      .read_only = true,
-                                                      .cache = request.source_cache,
-                                                      .follow_references = request.follow_references,
-                                                      .snapshot = request.snapshot}));
+  auto const open_source = [&](std::string const& path) {
+    return open_image(path, {.format = request.source_format,
+                             .read_only = true,
+                             .cache = request.source_cache,
+                             .follow_references = request.follow_references,
+                             .snapshot = request.snapshot});
+  };
+  auto disks = std::vector<std::unique_ptr<BlockImage>>{};
+  disks.push_back(TRY(open_source(request.source)));
+  for (auto const& path : request.more_sources) disks.push_back(TRY(open_source(path)));
+  auto const source = join_disks(std::move(disks));
   auto target = request.target;
   if (target.bytes == 0) target.bytes = source->geometry().bytes;
   auto const can_pack = target.format == "qcow2" || is_stream(target);
@@ -226,7 +248,8 @@ Result<> convert_image(ConvertRequest const& request, Report const& report) {
     return outcome;
   }
   if (!request.target_exists) TRY(create_image(target));
-  auto const outcome = fill(request, target, *source, report);
+  auto outcome = fill(request, target, *source, report);
+  if (outcome && request.bitmaps) outcome = copy_bitmaps(request);
   if (!outcome && !request.target_exists) remove_files(target);
   return outcome;
 }

@@ -40,6 +40,7 @@ struct Description {
   std::string backing_format{};
   bool dirty{};
   bool corrupt{};
+  bool encrypted{};
   bool fixed{};  // each block keeps its place
   bool flat{};   // the disk's bytes lie in a row: a place for each
   std::vector<Fact> facts{};

@@ -143,7 +143,8 @@ TEST_P(Operations, ResizeOverTheTablesOfASmallImageKeepsContent) {
   }
   EXPECT_TRUE(bytes == shadow);
   expect_clean();
-  tool({"env", "-C", folder_ / "", "qemu-io", "-r", "-f", kind().qemu(), "-c", "read -P 9 751619276288 512", path()});
+  tool({"env", "-C", folder_ / "", "qemu-io", "-r", "-f", kind().qemu(), "-c", "read -P 9 751619276288 512",
+        path()});
   ASSERT_TRUE(resize(shadow.size(), true));
   expect_content(shadow);
   expect_qemu_agrees(shadow);
@@ -245,7 +246,8 @@ TEST_P(Operations, SnapshotsBringOldStatesBackUnderRandomChangesAndResizes) {
     expect_same(*image, state);
   }
   expect_qemu_agrees(shadow);
-  if (kind().format == "qcow2") tool({"env", "-C", folder_ / "", "qemu-img", "check", "-q", "-f", "qcow2", path()});
+  if (kind().format == "qcow2")
+    tool({"env", "-C", folder_ / "", "qemu-img", "check", "-q", "-f", "qcow2", path()});
 }
 
 class Overlays : public Operations {};

@@ -47,6 +47,9 @@ std::map<std::string, std::string> same_options(Description const& description) 
 }  // namespace
 
 Result<Replacement> Replacement::begin(std::string const& path, Description const& description) {
+  if (description.encrypted) {
+    return fail(Errc::unsupported, fmt::format("{}: is encrypted, and is not made anew; convert it", path));
+  }
   if (!description.data_file.empty()) {
     return fail(Errc::unsupported, fmt::format("{}: its disk lies in {}, and is not made anew; convert it",
                                                path, description.data_file));

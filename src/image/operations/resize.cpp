@@ -55,7 +55,8 @@ Result<> resize_image(ResizeRequest const& asked) {
     TRY(change(request, description));
     return bitmaps.finish();
   }
-  auto const over_another = !description.backing_file.empty() || !description.data_file.empty();
+  auto const over_another =
+      !description.backing_file.empty() || !description.data_file.empty() || description.encrypted;
   if (over_another) {  // before anything is changed: may it be followed?
     TRY(open_image(
         request.path,

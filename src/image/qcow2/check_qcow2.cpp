@@ -76,6 +76,7 @@ class Checker {
 
   Result<> count_all() {
     use(0, cluster_);
+    if (header_.encrypted) use_checked(header_.luks_offset, header_.luks_bytes, "the LUKS header", 0);
     if (use_checked(header_.l1_table_offset, u64{header_.l1_size} * 8, "L1 table", 0)) {
       TRY(count_disk(header_.l1_table_offset, header_.l1_size, true));
     }

@@ -56,6 +56,13 @@ Result<> edit_header(Storage const& storage, HeaderEdit const& edit) {
     if (!backing.path.empty() && !format.empty()) content.emplace(format.begin(), format.end());
   }
   auto fresh = std::vector<std::byte>{old.begin(), old.begin() + static_cast<std::ptrdiff_t>(start)};
+  auto const version = edit.version.value_or(header.version);
+  if (version > header.version) {
+    fresh.resize(header_at::compression_type + 8);
+    store_be<u32>(fresh.data() + header_at::version, version);
+    store_be<u32>(fresh.data() + header_at::refcount_order, header.refcount_order);
+    store_be<u32>(fresh.data() + header_at::header_length, static_cast<u32>(fresh.size()));
+  }
   for (auto const& [type, content] : extensions) {
     if (content) put(fresh, type, *content);
   }
@@ -66,7 +73,7 @@ Result<> edit_header(Storage const& storage, HeaderEdit const& edit) {
   store_be<u64>(fresh.data() + header_at::backing_file_offset, backing.path.empty() ? 0 : fresh.size());
   store_be<u32>(fresh.data() + header_at::backing_file_size, static_cast<u32>(backing.path.size()));
   auto const set = [&](u64 at, std::optional<u64> value) {
-    if (value && header.version >= 3) store_be<u64>(fresh.data() + at, *value);
+    if (value && version >= 3) store_be<u64>(fresh.data() + at, *value);
   };
   set(header_at::autoclear_features, edit.autoclear_features);
   set(header_at::compatible_features, edit.compatible_features);

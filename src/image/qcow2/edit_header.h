@@ -13,6 +13,7 @@ namespace vireo::image::qcow2 {
 struct HeaderEdit {
   std::optional<Backing> backing{};
   std::map<u32, std::optional<std::vector<std::byte>>> extensions{};  // by type; nothing: it goes
+  std::optional<u32> version{};                                       // 2 becomes 3
   std::optional<u64> autoclear_features{};
   std::optional<u64> compatible_features{};
   std::optional<u64> incompatible_features{};

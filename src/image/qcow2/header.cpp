@@ -20,6 +20,8 @@ bool lies_inside(u64 offset, u64 length, u64 file_bytes) {
 struct Extensions {
   std::string backing_format;
   std::string data_file;
+  u64 luks_offset{};
+  u64 luks_bytes{};
   u32 bitmaps{};
   u64 bitmap_directory_offset{};
   u64 bitmap_directory_bytes{};
@@ -38,6 +40,10 @@ Extensions read_extensions(ConstBytes cluster, u64 at, u64 end) {
     auto const text = std::string_view{reinterpret_cast<char const*>(payload.data()), payload.size()};
     if (type == extension::backing_format) result.backing_format = text;
     if (type == extension::data_file) result.data_file = text;
+    if (type == extension::encryption && length >= 16) {
+      result.luks_offset = load_be<u64>(payload.data());
+      result.luks_bytes = load_be<u64>(payload.data() + 8);
+    }
     if (type == extension::bitmaps && length >= 24) {
       result.bitmaps = load_be<u32>(payload.data());
       result.bitmap_directory_bytes = load_be<u64>(payload.data() + 8);
@@ -171,11 +177,20 @@ Result<Header> read_header(Storage const& storage) {
     header.bitmap_directory_bytes = extensions.bitmap_directory_bytes;
     header.bitmap_directory_offset = extensions.bitmap_directory_offset;
   }
-  if (auto const method = load_be<u32>(data + header_at::crypt_method); method != 0) {
+  if (auto const method = load_be<u32>(data + header_at::crypt_method);
+      method != 0 && method != luks_encryption) {
     return fail(Errc::unsupported, fmt::format("{}: qcow2 with {} encryption is not supported", storage.path(),
-                                               method == 1   ? "AES"
-                                               : method == 2 ? "LUKS"
-                                                             : "unknown"));
+                                               method == 1 ? "AES" : "unknown"));
+  } else if (method == luks_encryption) {
+    header.encrypted = true;
+    header.luks_offset = extensions.luks_offset;
+    header.luks_bytes = extensions.luks_bytes;
+    auto const place_is_good = header.luks_offset != 0 && header.luks_bytes <= largest_luks_header &&
+                               header.luks_offset % header.cluster_size() == 0 &&
+                               lies_inside(header.luks_offset, header.luks_bytes, TRY(storage.size()));
+    if (header.version < 3 || !place_is_good)
+      return corrupt(storage, fmt::format("LUKS header of {} bytes at offset {:#x}", header.luks_bytes,
+                                          header.luks_offset));
   }
   if ((header.incompatible_features & incompatible::compression_type) != 0) {
     auto const type =

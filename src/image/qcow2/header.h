@@ -26,6 +26,9 @@ struct Header {
   u64 bitmap_directory_offset{};
   u64 bitmap_directory_bytes{};
   Compression compression{Compression::zlib};
+  bool encrypted{};  // LUKS, with its header in this file
+  u64 luks_offset{};
+  u64 luks_bytes{};
   std::string backing_file;
   std::string backing_format;
   std::string data_file;  // as written; with it the disk lies there, each byte at its own place

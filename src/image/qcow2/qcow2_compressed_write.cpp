@@ -15,7 +15,7 @@ Result<> Qcow2Image::write_compressed(u64 at, ConstBytes from) {
     auto const part = from.first(std::min<u64>(from.size(), cluster_ - at % cluster_));
     auto const last = at + part.size() == bytes_;
     auto packed = std::vector<std::byte>{};
-    if (!data_file_ && at % cluster_ == 0 && (part.size() == cluster_ || last)) {
+    if (!data_file_ && !encrypted_ && at % cluster_ == 0 && (part.size() == cluster_ || last)) {
       whole.assign(cluster_, std::byte{0});
       std::ranges::copy(part, whole.begin());
       packed = TRY(compress(compression_, whole));

@@ -8,6 +8,7 @@
 #include "image/backend.h"
 #include "image/empty_layer.h"
 #include "image/formats.h"
+#include "image/key_ring.h"
 #include "image/qcow2/qcow2_image.h"
 #include "image/qcow2/qcow2_operations.h"
 #include "image/qcow2/snapshot_table.h"
@@ -32,6 +33,15 @@ Result<std::string> backing_path(Storage const& storage, std::string const& name
                             : (std::filesystem::path{storage.path()}.parent_path() / path).string();
 }
 
+luks::ReadHeader luks_reader(Storage const& storage, Header const& header) {
+  return [&storage, start = header.luks_offset](u64 at, Bytes into) { return storage.read(start + at, into); };
+}
+
+/// Its disk does not follow it, but lies in clusters.
+Result<luks::Volume> read_luks_volume(Storage const& storage, Header const& header) {
+  return luks::read_volume(luks_reader(storage, header), header.luks_bytes);
+}
+
 Result<std::string> data_file_path(Storage const& storage, Header const& header) {
   return backing_path(storage, header.data_file);
 }
@@ -40,9 +50,11 @@ namespace {
 
 /// "disk.data" and "disk.qcow2.raw" beside "disk.qcow2" are its own.
 bool is_own(Storage const& storage, std::string const& name) {
+  auto ignored = std::error_code{};
   auto const stem = std::filesystem::path{storage.path()}.stem().string();
   return name.find('/') == std::string::npos && name.starts_with(stem) &&
-         name != std::filesystem::path{storage.path()}.filename();
+         name != std::filesystem::path{storage.path()}.filename() &&
+         !std::filesystem::is_symlink(std::filesystem::path{storage.path()}.parent_path() / name, ignored);
 }
 
 Result<std::optional<Storage>> open_data_file(Storage const& storage, Header const& header,
@@ -57,6 +69,14 @@ Result<std::optional<Storage>> open_data_file(Storage const& storage, Header con
                      Storage::open(path, storage.writable(), storage.cache()));
   TRY(file.lock());
   return file;
+}
+
+/// A layer alone is looked at without the passphrase, too.
+Result<std::optional<luks::Cipher>> open_cipher(Storage const& storage, Header const& header,
+                                                OpenOptions const& options) {
+  if (!header.encrypted || (options.layer_only && offered_passphrases().empty())) return std::nullopt;
+  auto const volume = TRY_IN(storage.path(), read_luks_volume(storage, header));
+  return TRY(luks::unlock(volume, luks_reader(storage, header), storage.path()));
 }
 
 Result<std::unique_ptr<BlockImage>> open(Storage storage, OpenContext context) {
@@ -78,6 +98,7 @@ Result<std::unique_ptr<BlockImage>> open(Storage storage, OpenContext context) {
     TRY(check_tables(storage, header));
     context.options.snapshot = {};
   }
+  auto cipher = TRY(open_cipher(storage, header, context.options));
   auto data_file = TRY(open_data_file(storage, header, context.options));
   auto backing = std::unique_ptr<BlockImage>{};
   if (context.options.layer_only) {
@@ -92,7 +113,8 @@ Result<std::unique_ptr<BlockImage>> open(Storage storage, OpenContext context) {
     context.options.format = header.backing_format;
     backing = TRY_IN(fmt::format("{}: backing file", storage.path()), open_image_in(path, std::move(context)));
   }
-  return Qcow2Image::open(std::move(storage), header, std::move(backing), std::move(data_file));
+  return Qcow2Image::open(std::move(storage), header, std::move(backing), std::move(data_file),
+                          std::move(cipher));
 }
 
 }  // namespace

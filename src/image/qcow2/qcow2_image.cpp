@@ -14,7 +14,8 @@ Qcow2Image::Qcow2Image(Storage storage, std::unique_ptr<BlockImage> backing, u64
 
 Result<std::unique_ptr<Qcow2Image>> Qcow2Image::open(Storage storage, Header const& header,
                                                      std::unique_ptr<BlockImage> backing,
-                                                     std::optional<Storage> data_file) {
+                                                     std::optional<Storage> data_file,
+                                                     std::optional<luks::Cipher> cipher) {
   auto const backing_bytes = backing ? backing->geometry().bytes : 0;
   auto image =
       std::unique_ptr<Qcow2Image>{new Qcow2Image{std::move(storage), std::move(backing), backing_bytes}};
@@ -24,6 +25,8 @@ Result<std::unique_ptr<Qcow2Image>> Qcow2Image::open(Storage storage, Header con
   image->part_bits_ = header.part_bits();
   image->raw_data_ = header.raw_data();
   image->data_file_ = std::move(data_file);
+  image->encrypted_ = header.encrypted;
+  if (cipher) image->cipher_.emplace(*std::move(cipher), 0);
   image->version_ = header.version;
   image->compression_ = header.compression;
   auto metadata = Metadata::open(image->storage_, header);
@@ -43,7 +46,7 @@ Result<> Qcow2Image::open_for_writing() {
   }
   TRY(clear_unknown_autoclear(storage_, header));
   bitmaps_ = TRY(FileBitmaps::open(storage_, header));
-  grows_with_zeroes_ = storage_.can_grow();
+  grows_with_zeroes_ = !encrypted_ && storage_.can_grow();
   return {};
 }
 
@@ -61,6 +64,17 @@ Result<> Qcow2Image::close() {
   TRY(sync());
   metadata_.reset();
   return bitmaps_ ? bitmaps_->save() : Result<>{};
+}
+
+Result<> Qcow2Image::read_data(u64 place, Bytes into) const {
+  if (!encrypted_) return data().read(place, into);
+  if (cipher_) return cipher_->read(data(), place, into);
+  return fail(Errc::denied,
+              fmt::format("{}: is encrypted, and was opened without its passphrase", storage_.path()));
+}
+
+Result<> Qcow2Image::write_data(u64 place, ConstBytes from) const {
+  return cipher_ ? cipher_->write(data(), place, from) : data().write(place, from);
 }
 
 Result<> Qcow2Image::sync() const {

@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "image/block_image.h"
+#include "image/luks/encrypted_storage.h"
 #include "image/qcow2/bitmap_directory.h"
 #include "image/qcow2/metadata.h"
 #include "vocab/guarded.h"
@@ -17,7 +18,8 @@ class Qcow2Image final : public BlockImage {
  public:
   static Result<std::unique_ptr<Qcow2Image>> open(Storage storage, Header const& header,
                                                   std::unique_ptr<BlockImage> backing,
-                                                  std::optional<Storage> data_file = {});
+                                                  std::optional<Storage> data_file = {},
+                                                  std::optional<luks::Cipher> cipher = {});
   ~Qcow2Image() override;
 
   Geometry geometry() const override;
@@ -48,6 +50,8 @@ class Qcow2Image final : public BlockImage {
 
   /// Where the guest's data lies.
   Storage const& data() const { return data_file_ ? *data_file_ : storage_; }
+  Result<> read_data(u64 place, Bytes into) const;
+  Result<> write_data(u64 place, ConstBytes from) const;
   Result<> sync() const;
   Result<ClusterState> part_state(u64 part);
   Result<Run> find_run(u64 at, u64 length);
@@ -73,6 +77,8 @@ class Qcow2Image final : public BlockImage {
 
   Storage storage_;
   std::optional<Storage> data_file_;
+  bool encrypted_{};
+  std::optional<luks::EncryptedStorage> cipher_;  // by places in the file; none: only the tables are used
   std::unique_ptr<BlockImage> backing_;
   u64 backing_bytes_{};
   u64 bytes_{};

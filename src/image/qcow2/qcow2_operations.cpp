@@ -24,7 +24,11 @@ Result<> create(CreateRequest const& request) {
   auto const extended = TRY(options.flag("extended_l2", false));
   auto const data_file = options.text("data_file", "");
   auto const raw_data = TRY(options.flag("data_file_raw", false));
+  auto const encryption = options.text("encrypt.format", "");
+  auto const luks = TRY(luks::read_options(options, "encrypt."));
   TRY(options.finish());
+  if (!encryption.empty() && encryption != "luks")
+    return fail(Errc::unsupported, fmt::format("encrypt.format '{}': luks", encryption));
   if (compat != "1.1" && compat != "v3" && compat != "0.10" && compat != "v2") {
     return fail(Errc::invalid, fmt::format("compat '{}': 0.10 or 1.1", compat));
   }
@@ -37,17 +41,19 @@ Result<> create(CreateRequest const& request) {
   if (compression != "zlib" && compression != "zstd") {
     return fail(Errc::invalid, fmt::format("compression_type '{}': zlib or zstd", compression));
   }
-  return create_qcow2_with({.backing = request.backing,
-                            .cluster_bits = static_cast<u32>(std::countr_zero(cluster)),
-                            .version = compat == "0.10" || compat == "v2" ? 2u : 3u,
-                            .refcount_order = static_cast<u32>(std::countr_zero(bits)),
-                            .lazy_refcounts = lazy,
-                            .zstd = compression == "zstd",
-                            .extended_l2 = extended,
-                            .data_file = data_file,
-                            .raw_data = raw_data,
-                            .trust_backing = request.trust_backing},
-                           request.path, request.bytes);
+  return create_qcow2_with(
+      {.backing = request.backing,
+       .cluster_bits = static_cast<u32>(std::countr_zero(cluster)),
+       .version = compat == "0.10" || compat == "v2" ? 2u : 3u,
+       .refcount_order = static_cast<u32>(std::countr_zero(bits)),
+       .lazy_refcounts = lazy,
+       .zstd = compression == "zstd",
+       .extended_l2 = extended,
+       .data_file = data_file,
+       .raw_data = raw_data,
+       .luks_header = encryption.empty() ? std::vector<std::byte>{} : TRY(luks::create_volume(luks)),
+       .trust_backing = request.trust_backing},
+      request.path, request.bytes);
 }
 
 Result<Description> describe(Storage const& storage) {
@@ -67,6 +73,11 @@ Result<Description> describe(Storage const& storage) {
       description.facts.push_back({"bitmaps", FactList{std::move(bitmaps), true}});
     }
     description.facts.push_back({"refcount bits", u64{1} << header.refcount_order});
+    if (header.encrypted) {
+      description.encrypted = true;
+      auto const volume = TRY_IN(storage.path(), read_luks_volume(storage, header));
+      description.facts.push_back({"encrypt", FactList{luks::describe_volume(volume, true), false}});
+    }
     if (header.external_data()) {
       description.facts.push_back({"data file", header.data_file});
       description.facts.push_back({"data file raw", header.raw_data()});

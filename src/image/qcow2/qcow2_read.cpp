@@ -47,7 +47,7 @@ Result<BlockImage::Place> Qcow2Image::place_at(u64 at) {
   if (place.extent.presence == Presence::absent) return place;
   auto const lock = Lock{mutex_};
   auto const run = TRY(find_run(at, place.extent.length));
-  if (run.state.kind == Kind::data) {
+  if (run.state.kind == Kind::data && !encrypted_) {
     place.offset = run.state.offset + (at & ((u64{1} << part_bits_) - 1));
     if (data_file_) place.file = data_file_->path();
   }
@@ -69,7 +69,7 @@ Result<u64> Qcow2Image::read_some(u64 at, Bytes into) {
     case Kind::zero: std::ranges::fill(part, std::byte{0}); break;
     case Kind::parts:
     case Kind::absent: TRY(read_backing(at, part)); break;
-    case Kind::data: TRY(data().read(run.state.offset + within, part)); break;
+    case Kind::data: TRY(read_data(run.state.offset + within, part)); break;
     case Kind::compressed: TRY(read_compressed(run.state, at & (cluster_ - 1), part)); break;
   }
   return run.length;

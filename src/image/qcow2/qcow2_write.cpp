@@ -35,7 +35,7 @@ Result<u64> Qcow2Image::write_some(u64 at, ConstBytes from) {
   if (run.state.kind == Kind::data && run.state.ours) {
     auto const access = DataAccess{*metadata_, lock};
     auto const within = at & ((u64{1} << part_bits_) - 1);
-    TRY(data().write(run.state.offset + within, from.first(run.length)));
+    TRY(write_data(run.state.offset + within, from.first(run.length)));
     return run.length;
   }
   auto const state = TRY(metadata_->state_of(cluster));
@@ -145,7 +145,7 @@ Result<u64> Qcow2Image::write_to_new_place(Lock& lock, u64 at, ConstBytes from, 
 /// Brings `start` to `end` of the disk to `place`: what is written, and around it what was there.
 Result<> Qcow2Image::fill_new_place(u64 place, u64 start, u64 end, u64 at, ConstBytes from) {
   if (data_file_) end = std::min(end, bytes_);  // it is as long as the disk
-  if (start == at && end == at + from.size()) return data().write(place, from);
+  if (start == at && end == at + from.size()) return write_data(place, from);
   auto bytes = std::vector<std::byte>(end - start);
   auto const read_old = [&](u64 from_here, u64 to_there) -> Result<> {
     while (from_here < std::min(to_there, bytes_)) {
@@ -157,13 +157,13 @@ Result<> Qcow2Image::fill_new_place(u64 place, u64 start, u64 end, u64 at, Const
   TRY(read_old(start, at));
   TRY(read_old(at + from.size(), end));
   std::ranges::copy(from, bytes.begin() + static_cast<std::ptrdiff_t>(at - start));
-  return data().write(place, bytes);
+  return write_data(place, bytes);
 }
 
 Result<> Qcow2Image::write_zeroes(u64 at, u64 length, bool may_unmap) {
   TRY(check_write(at, length));
   auto const record = TRY(RecordedChange::begin(*bitmaps_, at, length));
-  if (raw_data_) {
+  if (raw_data_ && !encrypted_) {
     TRY(data().write_zeroes(at, length, may_unmap));
     return finish_write();
   }
@@ -186,7 +186,7 @@ Result<> Qcow2Image::write_zeroes(u64 at, u64 length, bool may_unmap) {
 Result<> Qcow2Image::discard(u64 at, u64 length) {
   TRY(check_write(at, length));
   auto const record = TRY(RecordedChange::begin(*bitmaps_, at, length));
-  if (raw_data_) return data().write_zeroes(at, length, true);
+  if (raw_data_ && !encrypted_) return data().write_zeroes(at, length, true);
   auto const end = at + length == bytes_ ? align_up(bytes_, cluster_) : align_down(at + length, cluster_);
   auto const start = align_up(at, cluster_);
   if (start >= end) return {};

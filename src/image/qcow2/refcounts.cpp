@@ -31,6 +31,8 @@ Result<Refcounts> Refcounts::open(Storage const& storage, Header const& header) 
   refcounts.end_of_file_ = align_up(TRY(storage.size()), header.cluster_size());
   refcounts.table_.resize(bytes / 8);
   refcounts.add_metadata(0);
+  refcounts.add_metadata(header.luks_offset,
+                         align_up(header.luks_bytes, header.cluster_size()) >> header.cluster_bits);
   refcounts.add_metadata(header.refcount_table_offset, header.refcount_table_clusters);
   refcounts.add_metadata(header.l1_table_offset,
                          align_up(u64{header.l1_size} * 8, header.cluster_size()) >> header.cluster_bits);

@@ -25,7 +25,7 @@ inline constexpr u64 known{dirty | corrupt | external_data_file | compression_ty
 
 namespace extension {
 inline constexpr u32 end{0}, backing_format{0xe2792aca}, feature_names{0x6803f857}, bitmaps{0x23852875},
-    data_file{0x44415441};
+    data_file{0x44415441}, encryption{0x0537be77};
 }
 
 inline constexpr u64 autoclear_bitmaps{1}, autoclear_raw_data_file{2};
@@ -43,6 +43,8 @@ inline constexpr u32 in_use{1}, automatic{2}, extra_data_compatible{4};
 }
 inline constexpr u8 dirty_tracking_bitmap{1};
 inline constexpr u64 bitmap_all_ones{1};  // a table's entry without a place
+
+inline constexpr u32 luks_encryption{2};  // crypt_method
 
 enum class Compression : u8 { zlib = 0, zstd = 1 };
 
@@ -66,6 +68,7 @@ inline constexpr u64 largest_l1_bytes{32 * MiB}, largest_refcount_table_bytes{8 
 inline constexpr u32 longest_backing_name{1023};
 inline constexpr u32 most_snapshots{65536}, largest_snapshot_extra{1024};
 inline constexpr u64 largest_snapshot_table{64 * MiB};
+inline constexpr u64 largest_luks_header{64 * MiB};
 inline constexpr u32 most_bitmaps{65535};
 inline constexpr u64 largest_bitmap_directory{1024 * u64{most_bitmaps}}, largest_bitmaps{256 * MiB};
 

@@ -251,6 +251,17 @@ Result<Description> describe(Storage const& storage) {
   description.facts = {{"cid", u64{descriptor.cid}},
                        {"parent cid", u64{descriptor.parent_cid}},
                        {"create type", descriptor.create_type}};
+  auto extents = FactList{{}, true};
+  for (auto const& line : descriptor.extents) {
+    auto fact = FactList{};
+    if (descriptor.create_type == "streamOptimized") fact.facts.push_back({"compressed", true});
+    fact.facts.push_back({"virtual size", line.sectors * sector});
+    fact.facts.push_back({"filename", disk.path_of(line)});
+    if (is_sparse(line)) fact.facts.push_back({"cluster size", description.cluster});
+    fact.facts.push_back({"format", disk.single ? std::string{} : line.type});
+    extents.facts.push_back({"", std::move(fact)});
+  }
+  description.facts.push_back({"extents", std::move(extents)});
   if (descriptor.parent_cid != no_parent) {
     description.backing_file = descriptor.parent_hint;
     description.backing_format = "vmdk";

@@ -121,6 +121,11 @@ void CheckReport::leak(std::string text) {
   note("Leaked: " + std::move(text));
 }
 
+void CheckReport::stale(std::string text) {
+  ++leaks;
+  note("Stale: " + std::move(text));
+}
+
 Result<CheckReport> check_placement(Storage const& storage, Placement placement, Repair repair) {
   return Checker{storage, placement, repair}.run();
 }

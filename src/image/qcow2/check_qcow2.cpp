@@ -311,9 +311,12 @@ class Checker {
       auto const at = entry & l1_entry::offset_mask;
       auto const right = count_at(at) == 1 ? entry | flag : entry & ~flag;
       if (right == entry) return entry;
-      report_.corruption(fmt::format("OFLAG_COPIED {}: entry={:#x} refcount={}", what, entry, count_at(at)));
-      if (repair_ != Repair::all) return entry;
-      ++report_.corruptions_fixed;
+      auto const text = fmt::format("OFLAG_COPIED {}: entry={:#x} refcount={}", what, entry, count_at(at));
+      // Without the mark a write takes a new place; with a wrong one it would change a snapshot.
+      auto const harmless = (right & flag) != 0;
+      harmless ? report_.stale(text) : report_.corruption(text);
+      if (repair_ == Repair::none || (!harmless && repair_ != Repair::all)) return entry;
+      ++(harmless ? report_.leaks_fixed : report_.corruptions_fixed);
       TRY(write_entry(place, right));
       return right;
     };

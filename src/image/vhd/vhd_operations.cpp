@@ -154,11 +154,11 @@ Result<CheckReport> check(Storage const& storage, Repair repair) {
   };
   auto report = TRY(check_placement(storage, std::move(placement), repair));
   if (footer.at_end) return report;
-  report.corruption("the footer at the end is gone; its copy at the start is used");
-  if (repair != Repair::all) return report;
+  report.stale("the footer at the end is gone; its copy at the start is used");
+  if (repair == Repair::none) return report;
   TRY(storage.write(std::max(end, report.end), footer.raw));
   TRY(storage.sync());
-  ++report.corruptions_fixed;
+  ++report.leaks_fixed;
   return report;
 }
 

@@ -136,10 +136,10 @@ struct SparseChecker {
         auto const copy_at = u64{redundant[number]} * sector;
         placement.metadata.push_back({number, copy_at, align_up(header.table_bytes(), sector)});
         if (copy_at < placement.end && TRY(entries(copy_at, per_table)) != table) {
-          report.corruption(fmt::format("the two copies of grain table {} differ", number));
-          if (repair == Repair::all) {
+          report.stale(fmt::format("the second copy of grain table {} differs", number));
+          if (repair != Repair::none) {
             TRY(storage.write(copy_at, std::as_bytes(std::span{table})));
-            ++report.corruptions_fixed;
+            ++report.leaks_fixed;
           }
         }
       }

@@ -34,5 +34,6 @@ if(VIREO_SANITIZE)
 endif()
 if(VIREO_FUZZ)
   add_compile_options(-fsanitize=fuzzer-no-link,address)
+  add_compile_options(-Wno-deprecated-declarations)  # libstdc++ 12's stable_sort, as clang sees it
   add_link_options(-fsanitize=address)
 endif()

@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <map>
 
+#include "cli/image_arguments.h"
 #include "cli/image_tool.h"
 #include "cli/json_text.h"
 #include "cli/options.h"
@@ -192,7 +193,9 @@ int image_command(Arguments arguments) {
     return arguments.empty() ? exit_bad_configuration : 0;
   }
   if (auto const verb = find_image_verb(name)) {
-    return verb({.style = Style::vireo, .name = fmt::format("vireo: image {}", name)}, arguments.subspan(1));
+    auto const tool = ImageTool{.style = Style::vireo, .name = fmt::format("vireo: image {}", name)};
+    auto const taken = ImageArguments::take(arguments.subspan(1));
+    return taken ? verb(tool, taken->rest()) : tool.failed(taken.error());
   }
   auto const found = std::ranges::find(verbs, name, &Verb::name);
   if (found == verbs.end()) {

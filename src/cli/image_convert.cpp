@@ -1,9 +1,11 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <filesystem>
 #include <optional>
 
 #include "cli/image_verbs.h"
+#include "image/backend.h"
 #include "image/operations/convert.h"
 #include "vocab/units.h"
 
@@ -29,22 +31,23 @@ struct ConvertWords {
   bool target_is_zero{};
   bool progress{};
   bool quiet{};
+  bool bitmaps{};
+  bool skip_broken_bitmaps{};
   bool shared{};
   bool out_of_order{};
   bool follow{};
 };
 
 Result<image::ConvertRequest> request_of(ImageTool const& tool, ConvertWords const& asked) {
-  if (asked.words.size() != 2) {
-    return fail(Errc::invalid, asked.words.size() > 2
-                                   ? "joining images is not supported; convert them one by one"
-                                   : "Must specify image file name and where it goes");
-  }
+  if (asked.words.size() < 2) return fail(Errc::invalid, "Must specify image file name and where it goes");
   auto request = image::ConvertRequest{.source = asked.words[0],
                                        .source_format = format_named(asked.source_format),
                                        .follow_references = asked.follow};
   auto& target = request.target;
-  target.path = asked.words[1];
+  target.path = asked.words.back();
+  request.more_sources = {asked.words.begin() + 1, asked.words.end() - 1};
+  request.bitmaps = asked.bitmaps;
+  request.skip_broken_bitmaps = asked.skip_broken_bitmaps;
   target.format = !asked.format.empty() ? format_named(asked.format)
                   : tool.is_qemu()      ? "raw"
                                         : format_for(target.path);
@@ -64,7 +67,7 @@ Result<image::ConvertRequest> request_of(ImageTool const& tool, ConvertWords con
   for (auto const prefix : {"snapshot.id=", "snapshot.name="}) {
     if (request.snapshot.starts_with(prefix)) request.snapshot.erase(0, std::string_view{prefix}.size());
   }
-  request.target_exists = asked.no_create;
+  request.target_exists = asked.no_create || image::is_url(target.path);
   request.target_is_zero = asked.target_is_zero;
   request.jobs = static_cast<u32>(std::min<u64>(asked.jobs, 64));
   request.cache = TRY(parse_cache(asked.cache));
@@ -79,7 +82,7 @@ Result<image::ConvertRequest> request_of(ImageTool const& tool, ConvertWords con
 int image_convert(ImageTool const& tool, Arguments arguments) {
   auto asked = ConvertWords{.follow = tool.follows()};
   auto command =
-      Command{.usage = "vireo image convert [OPTION]... IN OUT",
+      Command{.usage = "vireo image convert [OPTION]... IN... OUT",
               .summary = "Copies a disk into an image of another format or kind; what is zero takes no space.",
               .options = {},
               .positional = into(asked.words)};
@@ -100,6 +103,8 @@ int image_convert(ImageTool const& tool, Arguments arguments) {
       {"-S", "SIZE", "zeroes of so many bytes become holes (4K); 0: none do", into(asked.sparse)},
       {"-t", "CACHE", "the target's cache mode (unsafe, synced at the end)", into(asked.cache)},
       {"-T", "CACHE", "the source's cache mode", into(asked.source_cache)},
+      {"--bitmaps", "", "the source's dirty bitmaps too", into(asked.bitmaps)},
+      {"--skip-broken-bitmaps", "", "but not those that are out of date", into(asked.skip_broken_bitmaps)},
       {"-p", "", "show how far it is", into(asked.progress)},
       {"-q", "", "say nothing", into(asked.quiet)},
       {"-W", "", "write out of order: done as it is", into(asked.out_of_order)},
@@ -121,6 +126,8 @@ int image_convert(ImageTool const& tool, Arguments arguments) {
     }
     if (tool.is_qemu() && !request.target_exists && request.source != request.target.path) {
       remove_old_image(request.target.path);
+      if (auto const found = request.target.options.find("data_file"); found != request.target.options.end())
+        remove_old_image((std::filesystem::path{request.target.path}.parent_path() / found->second).string());
     }
     auto progress = ProgressLine{tool, asked.progress && !asked.quiet};
     auto const outcome = image::convert_image(request, progress.report());

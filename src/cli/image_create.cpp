@@ -1,5 +1,7 @@
 #include <fmt/format.h>
 
+#include <filesystem>
+
 #include "cli/image_verbs.h"
 #include "image/open_image.h"
 #include "image/operations/create.h"
@@ -61,7 +63,11 @@ Result<> create(ImageTool const& tool, CreateWords const& asked) {
   if (!size.empty()) request.bytes = TRY(parse_size(size));
   if (!asked.preallocation.empty())
     request.preallocation = TRY(image::parse_preallocation(asked.preallocation));
-  if (tool.is_qemu()) remove_old_image(request.path);
+  if (tool.is_qemu()) {
+    remove_old_image(request.path);
+    if (auto const found = request.options.find("data_file"); found != request.options.end())
+      remove_old_image((std::filesystem::path{request.path}.parent_path() / found->second).string());
+  }
   TRY(image::create_image(request));
   if (tool.is_qemu() && !asked.quiet) {
     fmt::print("Formatting '{}', fmt={} size={}\n", request.path, tool.shown_format(request.format),

@@ -19,11 +19,30 @@ std::string with_dashes(std::string text) {
   return text;
 }
 
-JsonText json_of(image::Fact const& fact) {
-  return std::visit([](auto const& value) { return JsonText{value}; }, fact.value);
-}
-std::string text_of(image::Fact const& fact) {
-  return std::visit([](auto const& value) { return fmt::format("{}", value); }, fact.value);
+struct FactAsJson {
+  JsonText operator()(auto const& value) const { return JsonText{value}; }
+  JsonText operator()(image::FactList const& list) const {
+    auto json = list.is_array ? JsonText::array() : JsonText::object();
+    for (auto const& each : list.facts) json.add(with_dashes(each.key), std::visit(FactAsJson{}, each.value));
+    return json;
+  }
+};
+JsonText json_of(image::Fact const& fact) { return std::visit(FactAsJson{}, fact.value); }
+
+void print_facts(std::vector<image::Fact> const& facts, bool is_array, int indent);
+struct FactAsText {
+  int indent;
+  void operator()(auto const& value) const { fmt::print(" {}\n", value); }
+  void operator()(image::FactList const& list) const {
+    fmt::print("\n");
+    print_facts(list.facts, list.is_array, indent + 4);
+  }
+};
+void print_facts(std::vector<image::Fact> const& facts, bool is_array, int indent) {
+  for (auto index = std::size_t{0}; index < facts.size(); ++index) {
+    fmt::print("{:{}}{}:", "", indent, is_array ? fmt::format("[{}]", index) : facts[index].key);
+    std::visit(FactAsText{indent}, facts[index].value);
+  }
 }
 
 JsonText snapshots_json(std::vector<image::SnapshotInfo> const& snapshots) {
@@ -59,6 +78,7 @@ JsonText json_of(ImageTool const& tool, image::Layer const& layer) {
   }
   if (!description.backing_path.empty()) json.add("full-backing-filename", description.backing_path);
   if (!description.backing_file.empty()) json.add("backing-filename", description.backing_file);
+  if (description.encrypted) json.add("encrypted", true);
   return json.add("dirty-flag", description.dirty);
 }
 
@@ -67,6 +87,7 @@ void print(ImageTool const& tool, image::Layer const& layer) {
   fmt::print("image: {}\nfile format: {}\nvirtual size: {} ({} bytes)\ndisk size: {}\n", layer.path,
              tool.shown_format(description.format), human_size(description.bytes), description.bytes,
              human_size(image::host_bytes(description)));
+  if (description.encrypted) fmt::print("encrypted: yes\n");
   if (description.cluster != 0) fmt::print("cluster_size: {}\n", description.cluster);
   if (description.dirty) fmt::print("cleanly shut down: no\n");
   if (!description.backing_file.empty()) {
@@ -80,7 +101,7 @@ void print(ImageTool const& tool, image::Layer const& layer) {
   if (!description.snapshots.empty()) fmt::print("Snapshot list:\n{}", snapshot_table(description.snapshots));
   if (description.facts.empty()) return;
   fmt::print("Format specific information:\n");
-  for (auto const& fact : description.facts) fmt::print("    {}: {}\n", fact.key, text_of(fact));
+  print_facts(description.facts, false, 4);
 }
 
 }  // namespace
@@ -127,7 +148,7 @@ int image_info(ImageTool const& tool, Arguments arguments) {
       return fail(Errc::invalid, "--output must be used with human or json");
     auto layers = TRY(image::read_chain(words[0], format_named(format), follow));
     if (!chain) layers.resize(1);
-    if (layers[0].description.snapshots.empty()) {
+    if (layers[0].description.snapshots.empty() && !layers[0].description.encrypted) {
       layers[0].description.snapshots =
           TRY(image::list_snapshots({.path = words[0], .format = layers[0].description.format}));
     }

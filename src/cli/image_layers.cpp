@@ -3,6 +3,7 @@
 #include "cli/image_verbs.h"
 #include "cli/json_text.h"
 #include "image/open_image.h"
+#include "image/operations/bitmap.h"
 #include "image/operations/layers.h"
 
 namespace vireo::cli {
@@ -30,6 +31,34 @@ void print_map_json(std::vector<image::MapEntry> const& entries) {
     separator = ",\n";
   }
   fmt::print("{}]\n", entries.empty() ? "[" : "");
+}
+
+std::vector<image::MapEntry> cut(std::vector<image::MapEntry> const& entries, u64 start, u64 length) {
+  auto const end = length > ~start ? ~u64{0} : start + length;
+  auto inside = std::vector<image::MapEntry>{};
+  for (auto each : entries) {
+    auto const from = std::max(each.start, start);
+    auto const to = std::min(each.start + each.length, end);
+    if (from >= to) continue;
+    if (each.offset) *each.offset += from - each.start;
+    each.start = from;
+    each.length = to - from;
+    inside.push_back(std::move(each));
+  }
+  return inside;
+}
+
+Result<> print_dirty(image::BitmapTarget const& target, std::string const& name, bool json) {
+  auto const bitmap = TRY(image::read_bitmap(target, name));
+  auto separator = "[";
+  if (!json) fmt::print("{:<16}{:<16}\n", "Offset", "Length");
+  for (auto const& each : bitmap.ranges()) {
+    if (!json) fmt::print("{:<#16x}{:<#16x}\n", each.start, each.length);
+    if (json) fmt::print("{}{{ \"start\": {}, \"length\": {} }}", separator, each.start, each.length);
+    separator = ",\n";
+  }
+  if (json) fmt::print("{}]\n", bitmap.ranges().empty() ? "[" : "");
+  return {};
 }
 
 std::unexpected<Error> follow_needed(std::string const& path) {
@@ -141,7 +170,9 @@ int image_map(ImageTool const& tool, Arguments arguments) {
   auto output = std::string{"human"};
   auto follow = tool.follows();
   auto shared = false;
-  auto ignored = u64{0};
+  auto start = u64{0};
+  auto length = ~u64{0};
+  auto bitmap = std::string{};
   auto command =
       Command{.usage = "vireo image map [--output human|json] [--follow-backing] FILE",
               .summary = "Shows where each part of a disk lies; of the image alone, or with what is behind it.",
@@ -149,14 +180,18 @@ int image_map(ImageTool const& tool, Arguments arguments) {
               .positional = into(words)};
   command.options = {{"-f", "FORMAT", "the image's format (found by looking)", into(format)},
                      {"--output", "human|json", "how to print", into(output)},
-                     {"-s", "OFFSET", "taken and not used", into_size(ignored)},
-                     {"-l", "LENGTH", "taken and not used", into_size(ignored)},
+                     {"--bitmap", "NAME", "what this dirty bitmap says has changed", into(bitmap)},
+                     {"-s", "OFFSET", "from here on", into_size(start)},
+                     {"--start-offset", "OFFSET", "the same", into_size(start)},
+                     {"-l", "LENGTH", "so much of it", into_size(length)},
+                     {"--max-length", "LENGTH", "the same", into_size(length)},
                      {"--follow-backing", "", "open the backing files that the image names", into(follow)},
                      {"-U", "", "others may have it open", into(shared)}};
   auto const run = [&]() -> Result<> {
     if (TRY(parse_tool(command, arguments)) == Parsed::help_shown) return {};
     if (words.size() != 1) return fail(Errc::invalid, "Expecting one image file name");
-    auto const entries = TRY(image::map_image(words[0], format_named(format), follow));
+    if (!bitmap.empty()) return print_dirty({words[0], format_named(format)}, bitmap, output == "json");
+    auto const entries = cut(TRY(image::map_image(words[0], format_named(format), follow)), start, length);
     output == "json" ? print_map_json(entries) : print_map(entries);
     return {};
   };

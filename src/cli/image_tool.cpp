@@ -8,6 +8,7 @@
 #include <filesystem>
 
 #include "host/terminal.h"
+#include "image/backend.h"
 #include "image/formats.h"
 #include "image/operations/describe.h"
 #include "vocab/units.h"
@@ -91,6 +92,7 @@ std::function<Result<>(std::string_view)> into_number(u64& field) {
 std::string format_named(std::string_view name) { return name == "vpc" ? "vhd" : std::string{name}; }
 
 std::string format_for(std::string const& path) {
+  if (image::is_url(path)) return "raw";
   auto const dot = path.rfind('.');
   auto const ending = dot == std::string::npos ? std::string{} : path.substr(dot + 1);
   if (ending == "avhd" || ending == "vpc") return "vhd";

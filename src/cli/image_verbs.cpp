@@ -25,6 +25,9 @@ constexpr auto verbs = std::array{
     Entry{"compare", "compare two disks", image_compare},
     Entry{"measure", "tell how much space an image will take", image_measure},
     Entry{"bench", "measure an image's speed", image_bench},
+    Entry{"amend", "change the options of an image", image_amend},
+    Entry{"dd", "copy a part of a disk", image_dd},
+    Entry{"bitmap", "record which parts of a disk change", image_bitmap},
     Entry{"snapshot", "keep states of a disk", image_snapshot},
 };
 

@@ -16,6 +16,9 @@ int image_map(ImageTool const& tool, Arguments arguments);
 int image_compare(ImageTool const& tool, Arguments arguments);
 int image_measure(ImageTool const& tool, Arguments arguments);
 int image_bench(ImageTool const& tool, Arguments arguments);
+int image_amend(ImageTool const& tool, Arguments arguments);
+int image_dd(ImageTool const& tool, Arguments arguments);
+int image_bitmap(ImageTool const& tool, Arguments arguments);
 int image_snapshot(ImageTool const& tool, Arguments arguments);
 
 }  // namespace vireo::cli

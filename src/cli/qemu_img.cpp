@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "cli/image_arguments.h"
+
 namespace vireo::cli {
 namespace {
 
@@ -14,6 +16,7 @@ Program program_named(std::string_view called_as) {
   auto const name = called_as.substr(called_as.rfind('/') + 1);
   if (name == "qemu-img") return qemu_img;
   if (name == "qemu-io") return qemu_io;
+  if (name == "qemu-nbd") return qemu_nbd;
   return nullptr;
 }
 
@@ -33,7 +36,9 @@ int qemu_img(Arguments arguments) {
     return 1;
   }
   if (auto const verb = find_image_verb(word)) {
-    return verb({.style = Style::qemu, .name = "qemu-img"}, arguments.subspan(1));
+    auto const tool = ImageTool{.style = Style::qemu, .name = "qemu-img"};
+    auto const taken = ImageArguments::take(arguments.subspan(1));
+    return taken ? verb(tool, taken->rest()) : tool.failed(taken.error());
   }
   fmt::print(stderr, "qemu-img: Command not found: {}\nTry 'qemu-img --help' for more information\n", word);
   return 1;

@@ -6,6 +6,7 @@
 #include <memory>
 #include <sstream>
 
+#include "cli/image_arguments.h"
 #include "cli/qemu_img.h"
 #include "image/open_image.h"
 #include "image/operations/resize.h"
@@ -284,7 +285,7 @@ class Session {
 
 }  // namespace
 
-int qemu_io(Arguments arguments) {
+int qemu_io(Arguments given) {
   auto commands = Words{};
   auto words = Words{};
   auto format = std::string{};
@@ -316,7 +317,9 @@ int qemu_io(Arguments arguments) {
                      {"-U", "", "taken and not used", into(flag)},
                      {"-V", "", "print the version", into(version)},
                      {"--version", "", "print the version", into(version)}};
-  auto const parsed = parse_tool(command, arguments);
+  auto const taken = ImageArguments::take(given);
+  if (!taken) return tool.failed(taken.error());
+  auto const parsed = parse_tool(command, taken->rest());
   if (!parsed) return tool.failed(parsed.error());
   if (*parsed == Parsed::help_shown) return 0;
   if (version) {

@@ -56,12 +56,15 @@ Result<DiskConfig> parse_disk(std::string_view text) {
       disk.follow_backing = true;
     else if (part.starts_with("format="))
       disk.format = part.substr(7);
+    else if (part.starts_with("key-file="))
+      disk.key_file = part.substr(9);
     else if (part.starts_with("cache="))
       disk.cache = part.substr(6);
     else
       return fail(
           Errc::invalid,
-          fmt::format("'{}' is not one of format=F, readonly, temporary, follow-backing, cache=M", part));
+          fmt::format("'{}' is not one of format=F, readonly, temporary, follow-backing, key-file=F, cache=M",
+                      part));
   }
   return disk;
 }
@@ -126,7 +129,7 @@ Result<RunRequest> parse_run(std::span<char const* const> arguments) {
       {"--kernel", "FILE", "boot this Linux kernel (bzImage, or vmlinux with PVH)", set_text(config.kernel)},
       {"--initrd", "FILE", "initial RAM disk", set_text(config.initrd)},
       {"--append", "TEXT", "kernel command line", set_text(config.append)},
-      {"--disk", "PATH[,format=F][,readonly][,temporary][,follow-backing][,cache=M]",
+      {"--disk", "PATH[,format=F][,readonly][,temporary][,follow-backing][,key-file=F][,cache=M]",
        "add a disk (format found by looking)",
        [&](std::string_view value) -> Result<> {
          if (!disks_given) config.disks.clear();

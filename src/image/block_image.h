@@ -11,6 +11,8 @@
 
 namespace vireo::image {
 
+class DirtyBitmaps;
+
 /// A virtual disk. Offsets and lengths are in bytes and come from a guest: out of range is Errc::invalid, never
 /// an assert. Any thread may call, several at once; writes to the same bytes are not ordered against each
 /// other.
@@ -34,6 +36,7 @@ class BlockImage {
     Extent extent{};
     std::optional<u64> offset{};  // in the file, if it lies there as it is
     bool hole{};                  // the file has a hole there
+    std::string file{};           // if it is not the image's own
   };
 
   virtual ~BlockImage() = default;
@@ -48,6 +51,8 @@ class BlockImage {
   virtual Result<Place> place_at(u64 at) { return Place{.extent = TRY(extent_at(at))}; }
   /// Whole clusters; formats that pack write them packed.
   virtual Result<> write_compressed(u64 at, ConstBytes from) { return write(at, from); }
+  /// Null: opened for reading, or not asked for.
+  virtual DirtyBitmaps* dirty_bitmaps() { return nullptr; }
 };
 
 }  // namespace vireo::image

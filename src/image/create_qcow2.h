@@ -2,6 +2,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "vocab/integers.h"
 #include "vocab/result.h"
@@ -19,8 +20,12 @@ struct Qcow2Options {
   u32 version{3};         // 2: compat 0.10
   u32 refcount_order{4};  // counts of 2^this bits; version 2 has 16 of them
   bool lazy_refcounts{};
-  bool zstd{};           // how clusters will be compressed
-  bool trust_backing{};  // the backing file need not be there; `size` must then be given
+  bool zstd{};                           // how clusters will be compressed
+  bool extended_l2{};                    // each cluster in 32 parts
+  std::string data_file{};               // where the disk lies; as written into the image
+  bool raw_data{};                       // and may be read there without the image
+  std::vector<std::byte> luks_header{};  // encrypts the disk
+  bool trust_backing{};                  // the backing file need not be there; `size` must then be given
 };
 Result<> create_qcow2_with(Qcow2Options const& options, std::string const& path, u64 size);
 

@@ -2,6 +2,7 @@
 
 #include <array>
 
+#include "image/luks/luks_format.h"
 #include "image/qcow2/qcow2_format.h"
 #include "image/raw/raw_format.h"
 #include "image/vdi/vdi_format.h"
@@ -18,6 +19,7 @@ std::span<ImageFormat const* const> image_formats() {
       &vhdx::format,
       &vmdk::format,
       &vhd::format,
+      &luks::format,
       &raw::format,
   });
   return all;

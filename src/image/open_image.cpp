@@ -5,8 +5,10 @@
 
 #include <algorithm>
 
+#include "image/bitmaps/tracked_image.h"
 #include "image/formats.h"
 #include "image/operations/snapshot.h"
+#include "observe/log.h"
 
 namespace vireo::image {
 namespace {
@@ -31,15 +33,34 @@ Result<ImageFormat const*> named(std::string_view name) {
               fmt::format("image format {}: not known; one of {}", name, fmt::join(names, ", ")));
 }
 
+/// With bitmaps beside the image, or where there shall be some.
+Result<std::unique_ptr<BlockImage>> tracked(std::unique_ptr<BlockImage> image, std::string const& path,
+                                            OpenOptions const& options) {
+  auto const there = has_bitmap_sidecar(path);
+  if (image->dirty_bitmaps() != nullptr || (!there && !options.track_changes)) return image;
+  auto const format = options.format.empty() ? TRY(probe_format(path)) : std::string{options.format};
+  auto sidecar = there ? BitmapSidecar::open(path, format) : BitmapSidecar::create(path, format);
+  if (sidecar) return std::make_unique<TrackedImage>(std::move(image), *std::move(sidecar));
+  if (sidecar.error().code() == Errc::busy || !there) return std::unexpected{std::move(sidecar).error()};
+  observe::log(observe::Level::warning, "image", "its dirty bitmaps will be out of date: {}",
+               sidecar.error().what());
+  return image;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<BlockImage>> open_image(std::string const& path, OpenOptions const& options) {
   auto context = OpenContext{.options = options};
   context.options.read_only |= options.layer_only || !options.snapshot.empty();
-  if (options.snapshot.empty()) return open_image_in(path, std::move(context));
+  if (options.snapshot.empty()) {
+    auto image = TRY(open_image_in(path, context));
+    if (context.options.read_only) return image;
+    return tracked(std::move(image), path, options);
+  }
   auto const format = options.format.empty() ? TRY(probe_format(path)) : std::string{options.format};
   context.options.format = "qcow2";
-  return open_image_in(format == "qcow2" ? path : snapshot_sidecar(path), std::move(context));
+  auto const holds_them = format == "qcow2" && TRY(describe_image(path, format)).data_file.empty();
+  return open_image_in(holds_them ? path : snapshot_sidecar(path), std::move(context));
 }
 
 Result<std::string> probe_format(std::string const& path) {

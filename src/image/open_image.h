@@ -18,6 +18,8 @@ struct OpenOptions {
   bool follow_references{};
   /// Opens this layer alone and for reading: what it does not hold is absent, and reads as zeroes.
   bool layer_only{};
+  /// There will be dirty bitmaps, also where no file for them is beside the image yet.
+  bool track_changes{};
   std::string_view snapshot{};  // a name or an id: opens what the disk was then, for reading
 };
 

@@ -11,6 +11,9 @@
 #include "image/create_vdi.h"
 #include "image/create_vhd.h"
 #include "image/create_vmdk.h"
+#include "image/operations/check.h"
+#include "image/operations/create.h"
+#include "image/testing/crash_states.h"
 #include "image/testing/random_disk.h"
 
 // What a disk looks like after the power failed: everything up to the last sync is there, of what came later
@@ -20,52 +23,12 @@ namespace {
 
 using namespace image::testing;  // NOLINT: the tests' own vocabulary
 
-constexpr u64 sector{512};
-
-/// A change of the file, or a sync.
-struct Event {
-  enum class Kind : u8 { write, zero, size, sync };
-  Kind kind{};
-  u64 at{};
-  u64 length{};
-  std::vector<std::byte> bytes{};
-};
-
-/// Keeps what this program does to one file, as long as it lives.
-class Recorder {
- public:
-  explicit Recorder(std::string const& path) {
-    struct stat status{};
-    EXPECT_EQ(::stat(path.c_str(), &status), 0);
-    inode_ = status.st_ino;
-    active = this;
-  }
-  Recorder(Recorder const&) = delete;
-  ~Recorder() { active = nullptr; }
-
-  static void add(int fd, Event event) {
-    struct stat status{};
-    if (active == nullptr || ::fstat(fd, &status) != 0 || status.st_ino != active->inode_) return;
-    active->events.push_back(std::move(event));
-  }
-  std::vector<Event> events{};
-  static inline bool waits_for_disk{true};
-  static inline i64 writes_to_full_disk{-1000};  // at 3, 2 and 1 left a write fails
-  /// While it is set, the next sync lasts until it is cleared.
-  static inline std::atomic<bool> next_sync_lasts{};
-  static inline std::atomic<bool> sync_is_lasting{};
-
- private:
-  static inline Recorder* active{};
-  ino_t inode_{};
-};
-
 }  // namespace
 }  // namespace vireo::image
 
 // In place of the C library's, in this test program.
-using vireo::image::Event;
-using vireo::image::Recorder;
+using vireo::image::testing::Event;
+using vireo::image::testing::Recorder;
 
 extern "C" ssize_t pwrite(int fd, void const* bytes, std::size_t count, off_t at) {
   if (--Recorder::writes_to_full_disk >= 0 && Recorder::writes_to_full_disk < 3) {
@@ -104,6 +67,11 @@ extern "C" int fdatasync(int fd) {
     Recorder::next_sync_lasts.wait(true);
   Recorder::add(fd, {.kind = Event::Kind::sync});
   return Recorder::waits_for_disk ? static_cast<int>(::syscall(SYS_fdatasync, fd)) : 0;
+}
+
+extern "C" int fsync(int fd) {
+  Recorder::add(fd, {.kind = Event::Kind::sync});
+  return Recorder::waits_for_disk ? static_cast<int>(::syscall(SYS_fsync, fd)) : 0;
 }
 
 namespace vireo::image {
@@ -199,31 +167,6 @@ void work(BlockImage& image, Recorder const& recorder, History& history, std::mt
   }
 }
 
-template <typename Keep>
-void apply(Event const& event, Shadow& file, Keep keep) {
-  if (event.kind == Event::Kind::size && keep()) file.resize(event.at);
-  if (event.kind != Event::Kind::write && event.kind != Event::Kind::zero) return;
-  for (auto at = event.at; at < event.at + event.length;) {
-    auto const end = std::min(align_down(at, sector) + sector, event.at + event.length);
-    if (keep()) {
-      if (event.kind == Event::Kind::write && file.size() < end) file.resize(end);
-      for (auto each = at; each < std::min<u64>(end, file.size()); ++each) {
-        file[each] = event.kind == Event::Kind::zero ? std::byte{0} : event.bytes[each - event.at];
-      }
-    }
-    at = end;
-  }
-}
-
-void write_with_holes(host::File const& file, Shadow const& bytes) {
-  ASSERT_TRUE(file.truncate(bytes.size()));
-  for (auto at = u64{0}; at < bytes.size(); at += 4096) {
-    auto const part = ConstBytes{bytes}.subspan(at, std::min<u64>(4096, bytes.size() - at));
-    auto const empty = std::ranges::count(part, std::byte{0}) == std::ssize(part);
-    ASSERT_TRUE(empty || file.write(at, part));
-  }
-}
-
 Shadow ages(BlockImage& image, History const& history, u64 events) {
   auto bytes = Shadow(disk_bytes);
   auto const read = image.read(0, bytes);
@@ -283,8 +226,35 @@ INSTANTIATE_TEST_SUITE_P(
                [](TestFolder const&, std::string const& path) -> Result<> {
                  return create_vmdk(path, disk_bytes);
                }},
-        Format{"qcow2", {.format = "qcow2"}, false, [](TestFolder const&, std::string const& path) -> Result<> {
+        Format{"vhdx",
+               {.format = "vhdx"},
+               false,
+               [](TestFolder const&, std::string const& path) -> Result<> {
+                 return create_image({.path = path,
+                                      .format = "vhdx",
+                                      .bytes = disk_bytes,
+                                      .options = {{"block_size", "1048576"}, {"log_size", "1048576"}}});
+               }},
+        Format{"qcow2",
+               {.format = "qcow2"},
+               false,
+               [](TestFolder const&, std::string const& path) -> Result<> {
                  return create_qcow2(path, disk_bytes, {}, 12);
+               }},
+        Format{"qcow2 of subclusters",
+               {.format = "qcow2"},
+               false,
+               [](TestFolder const&, std::string const& path) -> Result<> {
+                 return create_qcow2_with({.cluster_bits = 14, .extended_l2 = true}, path, disk_bytes);
+               }},
+        Format{"qcow2 of subclusters over a raw disk",
+               {.format = "qcow2", .follow_references = true},
+               true,
+               [](TestFolder const& folder, std::string const& path) -> Result<> {
+                 write_flat(folder / "base", sectors_of_age(0, disk_sectors, from_parent));
+                 return create_qcow2_with(
+                     {.backing = {folder / "base", "raw"}, .cluster_bits = 15, .extended_l2 = true}, path,
+                     disk_bytes);
                }}));
 
 TEST_P(Trouble, PowerLossLeavesEachSectorOldOrNewAndWhatWasFlushed) {
@@ -304,37 +274,25 @@ TEST_P(Trouble, PowerLossLeavesEachSectorOldOrNewAndWhatWasFlushed) {
   }();
   ASSERT_FALSE(HasFatalFailure());
 
-  auto states = 0;
-  auto pending = std::vector<Event const*>{};
-  for (auto count = std::size_t{0}; count <= events.size() && !HasFailure(); ++count) {
-    for (auto attempt = 0; attempt < 5; ++attempt) {
-      auto lost = file;
-      for (auto const* event : pending) {
-        auto const part = random() % 3;  // none of it, all of it, some sectors
-        apply(*event, lost, [&] { return part == 1 || (part == 2 && random() % 2 == 0); });
-      }
-      ::unlink((folder / "crashed").c_str());  // to truncate it would have ext4 write it out
-      auto const crashed = *host::File::open(folder / "crashed", {.write = true, .create = true});
-      write_with_holes(crashed, lost);
-      auto bytes = Shadow{};
-      {
-        auto const image = opened(folder / "crashed", GetParam().options);
-        ASSERT_TRUE(image);
-        bytes = ages(*image, history, count);
-        auto const changed = random() % disk_sectors;  // life goes on
-        ASSERT_TRUE(image->write(changed * sector, sectors_of_age(changed, 1, 99)));
-        std::ranges::copy(sectors_of_age(changed, 1, 99), bytes.begin() + static_cast<i64>(changed * sector));
-      }
-      expect_same(*opened(folder / "crashed", GetParam().options), bytes);
-      ++states;
-    }
-    if (count == events.size()) break;
-    pending.push_back(&events[count]);
-    if (events[count].kind != Event::Kind::sync) continue;
-    for (auto const* event : pending) apply(*event, file, [] { return true; });
-    pending.clear();
-  }
-  EXPECT_GT(states, 500);
+  auto const attempts = attempts_for(events.size(), 5);
+  auto const states = for_each_crash_state(
+      file, events, folder / "crashed", attempts, random, [&](std::string const& crashed, std::size_t count) {
+        auto const report = check_image(crashed, std::string{GetParam().options.format}, Repair::none);
+        ASSERT_TRUE(report) << report.error().what();
+        ASSERT_EQ(report->corruptions, 0u)
+            << ::testing::PrintToString(report->findings) << " at event " << count;
+        auto bytes = Shadow{};
+        {
+          auto const image = opened(crashed, GetParam().options);
+          ASSERT_TRUE(image);
+          bytes = ages(*image, history, count);
+          auto const changed = random() % disk_sectors;  // life goes on
+          ASSERT_TRUE(image->write(changed * sector, sectors_of_age(changed, 1, 99)));
+          std::ranges::copy(sectors_of_age(changed, 1, 99), bytes.begin() + static_cast<i64>(changed * sector));
+        }
+        expect_same(*opened(crashed, GetParam().options), bytes);
+      });
+  EXPECT_GT(states, 200);
   RecordProperty("states", states);
 }
 

@@ -16,6 +16,13 @@ constexpr std::size_t zero_chunk{1u << 20};
 
 Result<Storage> Storage::open(std::string const& path, bool writable, CacheMode cache) {
   auto storage = Storage{};
+  if (is_url(path)) {
+    storage.backend_ = TRY_IN(path, open_backend(path, writable));
+    storage.url_ = path;
+    storage.writable_ = writable;
+    storage.cache_ = cache;
+    return storage;
+  }
   auto file = host::File::open(path, {.write = writable, .direct = is_direct(cache), .no_wait = true});
   if (!file && is_direct(cache) && file.error().code() == Errc::invalid) {
     return fail(Errc::unsupported,
@@ -33,10 +40,37 @@ Result<Storage> Storage::open(std::string const& path, bool writable, CacheMode 
 }
 
 Result<> Storage::lock() const {
+  if (backend_) return {};  // whoever serves it has the lock
   return file_.lock(writable_ ? host::File::Lock::exclusive : host::File::Lock::shared);
 }
 
+host::File::Identity Storage::identity() const {
+  if (!backend_) return file_.identity();
+  return {.device = ~u64{0}, .inode = std::hash<std::string>{}(url_)};
+}
+
+Result<> Storage::truncate(u64 bytes) const {
+  if (!backend_) return file_.truncate(bytes);
+  return fail(Errc::unsupported, fmt::format("{}: keeps its size", url_));
+}
+
+Result<host::File::Extent> Storage::extent_at(u64 at) const {
+  if (!backend_) return file_.extent_at(at);
+  return at < backend_->size() ? backend_->extent_at(at) : host::File::Extent{.start = at};
+}
+
+Result<> Storage::within(u64 at, u64 length) const {
+  if (at <= backend_->size() && length <= backend_->size() - at) return {};
+  return fail(Errc::no_space, fmt::format("{}: ends at {}; it does not grow", url_, backend_->size()));
+}
+
 Result<> Storage::read(u64 at, Bytes into) const {
+  if (backend_) {
+    auto const there = at < backend_->size() ? std::min<u64>(into.size(), backend_->size() - at) : 0;
+    if (there != 0) TRY(backend_->read(at, into.first(there)));
+    std::ranges::fill(into.subspan(there), std::byte{0});
+    return {};
+  }
   if (is_direct(cache_)) return read_direct(at, into);
   auto const count = TRY(file_.read_some(at, into));
   std::ranges::fill(into.subspan(count), std::byte{0});
@@ -44,10 +78,18 @@ Result<> Storage::read(u64 at, Bytes into) const {
 }
 
 Result<> Storage::write(u64 at, ConstBytes from) const {
+  if (backend_) {
+    TRY(within(at, from.size()));
+    return backend_->write(at, from);
+  }
   return is_direct(cache_) ? write_direct(at, from) : file_.write(at, from);
 }
 
 Result<> Storage::write_zeroes(u64 at, u64 length, bool may_unmap) const {
+  if (backend_) {
+    TRY(within(at, length));
+    return backend_->write_zeroes(at, length, may_unmap);
+  }
   auto const quick = may_unmap ? file_.punch_hole(at, length) : file_.zero_range(at, length);
   if (quick || quick.error().code() != Errc::unsupported) return quick;
   static auto const zeroes = std::vector<std::byte>(zero_chunk);
@@ -60,6 +102,10 @@ Result<> Storage::write_zeroes(u64 at, u64 length, bool may_unmap) const {
 }
 
 Result<> Storage::discard(u64 at, u64 length) const {
+  if (backend_) {
+    TRY(within(at, length));
+    return backend_->discard(at, length);
+  }
   auto const punched = file_.punch_hole(at, length);
   if (punched || punched.error().code() == Errc::unsupported) return {};
   return punched;
@@ -67,7 +113,7 @@ Result<> Storage::discard(u64 at, u64 length) const {
 
 Result<> Storage::sync() const {
   if (cache_ == CacheMode::unsafe || !writable_) return {};
-  return file_.data_sync();
+  return backend_ ? backend_->flush() : file_.data_sync();
 }
 
 }  // namespace vireo::image

@@ -5,11 +5,13 @@
 #include <string>
 
 #include "host/file.h"
+#include "image/backend.h"
 #include "image/cache_mode.h"
 
 namespace vireo::image {
 
-/// The file below a format: bytes at offsets, in the cache mode asked for, at any alignment. Any thread.
+/// The file below a format, or what a URL leads to: bytes at offsets, in the cache mode asked for, at any
+/// alignment. Any thread.
 class Storage {
  public:
   static Result<Storage> open(std::string const& path, bool writable, CacheMode cache);
@@ -22,21 +24,31 @@ class Storage {
   Result<> discard(u64 at, u64 length) const;
   /// All finished writes are on stable storage, except in mode unsafe.
   Result<> sync() const;
-  Result<u64> size() const { return file_.size(); }
+  Result<u64> size() const { return backend_ ? backend_->size() : file_.size(); }
+  /// A file of its own size; devices and other machines keep theirs.
+  bool can_grow() const { return !backend_ && file_.kind() == host::File::Kind::regular; }
+  Result<> truncate(u64 bytes) const;
+  /// As File's.
+  Result<host::File::Extent> extent_at(u64 at) const;
   /// Alone as a writer, shared as a reader. Errc::busy otherwise.
   Result<> lock() const;
 
   bool writable() const { return writable_; }
   CacheMode cache() const { return cache_; }
-  std::string const& path() const { return file_.path(); }
-  host::File::Identity identity() const { return file_.identity(); }
+  std::string const& path() const { return backend_ ? url_ : file_.path(); }
+  host::File::Identity identity() const;
+  /// Only where can_grow().
   host::File const& file() const { return file_; }
 
  private:
   Result<> read_direct(u64 at, Bytes into) const;
   Result<> write_direct(u64 at, ConstBytes from) const;
 
+  Result<> within(u64 at, u64 length) const;
+
   host::File file_;
+  std::string url_;
+  std::unique_ptr<Backend> backend_;  // in place of file_
   bool writable_{};
   CacheMode cache_{};
   // O_DIRECT: a write that starts or ends inside a block reads the block, changes it and writes it, alone.

@@ -22,6 +22,7 @@ struct DiskConfig {
   std::string cache{"writeback"};  // writeback, none, writethrough, directsync, unsafe
   bool temporary{};                // writes go to an overlay that is gone when the machine ends
   bool follow_backing{};           // opens the backing files that the image names
+  std::string key_file;            // holds the passphrase of an encrypted image
 
   static void fields(auto&& s, auto&& f) {
     f("path", s.path);
@@ -30,6 +31,7 @@ struct DiskConfig {
     f("cache", s.cache);
     f("temporary", s.temporary);
     f("follow_backing", s.follow_backing);
+    f("key_file", s.key_file);
   }
 };
 

@@ -14,7 +14,9 @@
 #include "device/virtio/rng/rng.h"
 #include "host/file.h"
 #include "host/paths.h"
+#include "image/backend.h"
 #include "image/create_qcow2.h"
+#include "image/key_ring.h"
 #include "image/open_image.h"
 #include "net/nat/nat.h"
 
@@ -40,7 +42,7 @@ Result<std::unique_ptr<image::BlockImage>> open_temporary(DiskConfig const& conf
   auto const path =
       fmt::format("{}/{}-{}.qcow2", folder, ::getpid(), std::filesystem::path{config.path}.stem().string());
   auto failure = std::error_code{};
-  auto const backing = std::filesystem::absolute(config.path, failure).string();
+  auto const backing = image::name_beside(std::filesystem::current_path(failure) / "", config.path);
   std::filesystem::remove(path, failure);
   TRY(image::open_image(
       config.path, {.format = config.format, .read_only = true, .follow_references = config.follow_backing}));
@@ -52,6 +54,7 @@ Result<std::unique_ptr<image::BlockImage>> open_temporary(DiskConfig const& conf
 }
 
 Result<std::unique_ptr<image::BlockImage>> open_disk(DiskConfig const& config) {
+  if (!config.key_file.empty()) TRY(image::offer_key_file(config.key_file));
   if (config.temporary) return open_temporary(config);
   return image::open_image(config.path, {.format = config.format,
                                          .read_only = config.readonly,

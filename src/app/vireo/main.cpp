@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "cli/export_command.h"
 #include "cli/image_commands.h"
 #include "cli/qemu_img.h"
 #include "cli/run_command.h"
@@ -34,6 +35,7 @@ int print_help(Arguments);
 constexpr std::array verbs{
     Verb{"run", "run a virtual machine in the foreground", cli::run_command},
     Verb{"image", "build, list and remove guest images", cli::image_command},
+    Verb{"export", "serve a disk over the network", cli::export_command},
     Verb{"version", "print the version", print_version},
     Verb{"help", "print this", print_help},
 };

@@ -161,7 +161,7 @@ Result<BlockImage::Extent> BlockMappedImage::extent_at(u64 at) {
   };
   auto const first = TRY(find_run(at, shape_.bytes - at));
   if (first.kind == Kind::data) {
-    auto const extent = TRY(storage_.file().extent_at(first.file_at));
+    auto const extent = TRY(storage_.extent_at(first.file_at));
     if (extent.length == 0) return Extent{at, first.length, Presence::zero};  // behind the end of the file
     return Extent{at, std::min(first.length, extent.length), extent.data ? Presence::data : Presence::zero};
   }

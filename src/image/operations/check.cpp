@@ -6,6 +6,7 @@
 
 #include "image/formats.h"
 #include "image/open_image.h"
+#include "image/operations/bitmap.h"
 #include "vocab/numbers.h"
 
 namespace vireo::image {
@@ -57,7 +58,7 @@ struct Checker {
 
   Result<> gap(u64 from, u64 to) {
     for (auto at = from; at < to;) {
-      auto const extent = TRY(storage.file().extent_at(at));
+      auto const extent = TRY(storage.extent_at(at));
       auto const end = extent.length == 0 ? to : std::min(to, at + extent.length);
       auto const start = align_up(at, grain);
       auto const stop = align_down(end, grain);
@@ -120,6 +121,11 @@ void CheckReport::leak(std::string text) {
   note("Leaked: " + std::move(text));
 }
 
+void CheckReport::stale(std::string text) {
+  ++leaks;
+  note("Stale: " + std::move(text));
+}
+
 Result<CheckReport> check_placement(Storage const& storage, Placement placement, Repair repair) {
   return Checker{storage, placement, repair}.run();
 }
@@ -131,9 +137,17 @@ Result<CheckReport> check_image(std::string const& path, std::string const& form
   if (record->check == nullptr) {
     return fail(Errc::unsupported, fmt::format("{}: format {} has no tables to check", path, name));
   }
-  auto const storage = TRY(Storage::open(path, repair != Repair::none, CacheMode::writeback));
-  TRY(storage.lock());
-  return record->check(storage, repair);
+  auto const look = [&]() -> Result<CheckReport> {
+    auto const storage = TRY(Storage::open(path, repair != Repair::none, CacheMode::writeback));
+    TRY(storage.lock());
+    return record->check(storage, repair);
+  };
+  if (repair == Repair::none) return look();
+  auto const bitmaps = TRY(KeptBitmaps::begin({path, name}));
+  auto report = TRY(look());
+  // Mending damage changes what the disk holds.
+  if (report.corruptions_fixed == 0) TRY(bitmaps.finish());
+  return report;
 }
 
 }  // namespace vireo::image

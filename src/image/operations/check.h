@@ -25,6 +25,8 @@ struct CheckReport {
   bool clean() const { return corruptions == corruptions_fixed && leaks == leaks_fixed; }
   void corruption(std::string text);
   void leak(std::string text);
+  /// A copy or a mark that a crash left behind: the image is whole without it, and it counts as a leak.
+  void stale(std::string text);
 
  private:
   void note(std::string text);

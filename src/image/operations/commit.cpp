@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "image/open_image.h"
+#include "image/operations/bitmap.h"
 #include "image/operations/layers.h"
 #include "image/operations/replace.h"
 #include "image/operations/resize.h"
@@ -19,7 +20,8 @@ constexpr u64 piece{2 * MiB};
 Result<> bring_down(std::vector<Layer> const& upper, BlockImage& base, Report const& report) {
   auto layers = std::vector<std::unique_ptr<BlockImage>>{};
   for (auto const& each : upper) {
-    layers.push_back(TRY(open_image(each.path, {.format = each.description.format, .layer_only = true})));
+    layers.push_back(TRY(open_image(
+        each.path, {.format = each.description.format, .follow_references = true, .layer_only = true})));
   }
   auto const bytes = layers.front()->geometry().bytes;
   auto buffer = std::vector<std::byte>(piece);
@@ -79,9 +81,11 @@ Result<> commit_image(CommitRequest const& request, Report const& report) {
   }
   // With snapshots of its own the image stays as it is: it holds what the one behind it has now, too.
   if (request.keep || depth != 1 || !chain[0].description.snapshots.empty()) return {};
+  auto const bitmaps = TRY(KeptBitmaps::begin({chain[0].path, chain[0].description.format}));
   auto replacement = TRY(Replacement::begin(chain[0].path, chain[0].description));
   TRY(replacement.create(chain[0].description.bytes, replacement.same_backing()));
-  return replacement.finish();
+  TRY(replacement.finish());
+  return bitmaps.finish();
 }
 
 }  // namespace vireo::image

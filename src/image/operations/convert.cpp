@@ -10,7 +10,10 @@
 #include <thread>
 #include <vector>
 
+#include "image/backend.h"
 #include "image/open_image.h"
+#include "image/operations/bitmap.h"
+#include "image/operations/copy_range.h"
 #include "image/operations/describe.h"
 #include "image/operations/stretches.h"
 #include "image/vmdk/deflate.h"
@@ -95,7 +98,9 @@ class Converter {
   }
 
   Result<> put_zeroes(BlockImage& target, u64 at, u64 length) const {
-    auto const reads_zero = !request_.target_exists || request_.target_is_zero;
+    // An encrypted file without tables begins as noise.
+    auto const starts_as_zeroes = !request_.target_exists && request_.target.format != "luks";
+    auto const reads_zero = starts_as_zeroes || request_.target_is_zero;
     if (request_.sparse != 0) return reads_zero ? Result<>{} : target.write_zeroes(at, length, true);
     auto const zeroes = std::vector<std::byte>(std::min(length, piece));
     for (auto done = u64{0}; done < length; done += zeroes.size()) {
@@ -153,7 +158,10 @@ class Converter {
 };
 
 Result<> sync_files(CreateRequest const& target) {
-  for (auto const& name : TRY(describe_image(target.path, target.format)).files) {
+  auto const description = TRY(describe_image(target.path, target.format));
+  auto files = description.files;
+  if (!description.data_file.empty()) files.push_back(description.data_file);
+  for (auto const& name : files) {
     auto const file = TRY(host::File::open(name, {.write = true}));
     TRY(file.sync());
   }
@@ -165,16 +173,21 @@ Result<> fill(ConvertRequest const& request, CreateRequest const& target, BlockI
   auto converter = Converter{request, source};
   auto below = std::unique_ptr<BlockImage>{};
   if (!target.backing.path.empty()) {
-    auto const name = std::filesystem::path{target.path}.parent_path() / target.backing.path;
-    below = TRY(open_image(name.string(),
-                           {.format = target.backing.format, .read_only = true, .follow_references = true}));
+    auto const name = name_beside(target.path, target.backing.path);
+    below =
+        TRY(open_image(name, {.format = target.backing.format, .read_only = true, .follow_references = true}));
   }
+  // What lies elsewhere has no file to be synced at the end.
+  auto const elsewhere = is_url(target.path);
+  auto const cache = elsewhere && request.sync ? CacheMode::writeback : request.cache;
   {
-    auto const image = TRY(open_image(
-        target.path, {.format = target.format, .cache = request.cache, .follow_references = below != nullptr}));
+    auto const image =
+        TRY(open_image(target.path, {.format = target.format,
+                                     .cache = cache,
+                                     .follow_references = below != nullptr || !request.target_exists}));
     TRY(converter.into(*image, below.get(), report));
   }
-  return request.sync && request.cache == CacheMode::unsafe ? sync_files(target) : Result<>{};
+  return request.sync && cache == CacheMode::unsafe ? sync_files(target) : Result<>{};
 }
 
 bool is_stream(CreateRequest const& target) {
@@ -187,16 +200,36 @@ void remove_files(CreateRequest const& target) {
   ::unlink(target.path.c_str());
   if (!description) return;
   for (auto const& name : description->files) ::unlink(name.c_str());
+  // Made with it, by the name that the request gives.
+  if (target.options.contains("data_file")) ::unlink(description->data_file.c_str());
+}
+
+Result<> copy_bitmaps(ConvertRequest const& request) {
+  auto bitmaps = TRY(read_bitmaps({request.source, request.source_format}));
+  auto const broken = std::ranges::find(bitmaps, true, &DirtyBitmap::inconsistent);
+  if (broken != bitmaps.end() && !request.skip_broken_bitmaps) {
+    return fail(Errc::corrupt, fmt::format("{}: bitmap '{}' is out of date; it is left out with "
+                                           "--skip-broken-bitmaps",
+                                           request.source, broken->name()));
+  }
+  std::erase_if(bitmaps, [](DirtyBitmap const& each) { return each.inconsistent; });
+  return add_bitmaps({request.target.path, request.target.format}, std::move(bitmaps));
 }
 
 }  // namespace
 
 Result<> convert_image(ConvertRequest const& request, Report const& report) {
-  auto const source = TRY(open_image(request.source, {.format = request.source_format,
-                                                      .read_only = true,
-                                                      .cache = request.source_cache,
-                                                      .follow_references = request.follow_references,
-                                                      .snapshot = request.snapshot}));
+  auto const open_source = [&](std::string const& path) {
+    return open_image(path, {.format = request.source_format,
+                             .read_only = true,
+                             .cache = request.source_cache,
+                             .follow_references = request.follow_references,
+                             .snapshot = request.snapshot});
+  };
+  auto disks = std::vector<std::unique_ptr<BlockImage>>{};
+  disks.push_back(TRY(open_source(request.source)));
+  for (auto const& path : request.more_sources) disks.push_back(TRY(open_source(path)));
+  auto const source = join_disks(std::move(disks));
   auto target = request.target;
   if (target.bytes == 0) target.bytes = source->geometry().bytes;
   auto const can_pack = target.format == "qcow2" || is_stream(target);
@@ -215,7 +248,8 @@ Result<> convert_image(ConvertRequest const& request, Report const& report) {
     return outcome;
   }
   if (!request.target_exists) TRY(create_image(target));
-  auto const outcome = fill(request, target, *source, report);
+  auto outcome = fill(request, target, *source, report);
+  if (outcome && request.bitmaps) outcome = copy_bitmaps(request);
   if (!outcome && !request.target_exists) remove_files(target);
   return outcome;
 }

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <vector>
+
 #include "image/cache_mode.h"
 #include "image/operations/copy.h"
 #include "image/operations/create.h"
@@ -8,13 +10,16 @@ namespace vireo::image {
 
 struct ConvertRequest {
   std::string source;
-  std::string source_format{};  // empty: by content
-  std::string snapshot{};       // of the source; empty: as it is now
-  bool follow_references{};     // of the source
-  CreateRequest target{};       // 0 bytes: as the source
-  bool target_exists{};         // is written to, not made
-  bool target_is_zero{};        // with target_exists
+  std::vector<std::string> more_sources{};  // behind it, in a row
+  std::string source_format{};              // empty: by content
+  std::string snapshot{};                   // of the source; empty: as it is now
+  bool follow_references{};                 // of the source
+  CreateRequest target{};                   // 0 bytes: as the source
+  bool target_exists{};                     // is written to, not made
+  bool target_is_zero{};                    // with target_exists
   bool compress{};
+  bool bitmaps{};                      // those of the source too
+  bool skip_broken_bitmaps{};          // else one that is out of date is an error
   u64 sparse{4096};                    // zeroes of so many bytes become holes; 0: none do
   u32 jobs{};                          // 0: as many as there are processors
   CacheMode cache{CacheMode::unsafe};  // of the target

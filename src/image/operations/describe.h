@@ -20,9 +20,14 @@ struct SnapshotInfo {
 };
 
 /// What only this format has, by qemu-img's names.
+struct Fact;
+struct FactList {
+  std::vector<Fact> facts{};
+  bool is_array{};  // the facts have no keys
+};
 struct Fact {
   std::string key;
-  std::variant<bool, u64, std::string> value;
+  std::variant<bool, u64, std::string, FactList> value;
 };
 
 /// What an image says about itself; nothing behind it was opened.
@@ -35,11 +40,13 @@ struct Description {
   std::string backing_format{};
   bool dirty{};
   bool corrupt{};
+  bool encrypted{};
   bool fixed{};  // each block keeps its place
   bool flat{};   // the disk's bytes lie in a row: a place for each
   std::vector<Fact> facts{};
   std::vector<SnapshotInfo> snapshots{};
   std::vector<std::string> files{};  // all that make up this layer
+  std::string data_file{};           // qcow2: where the disk lies; not one of `files`, since the image names it
 };
 
 /// `format` empty: by content.

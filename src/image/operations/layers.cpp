@@ -40,7 +40,7 @@ Result<MapEntry> look_up(std::vector<OpenLayer> const& layers, u64 at, u64 bytes
     entry.data = place.extent.presence == BlockImage::Presence::data;
     entry.zero = !entry.data || place.hole;
     entry.offset = place.offset;
-    entry.file = layer.path;
+    entry.file = place.file.empty() ? layer.path : place.file;
     return entry;
   }
   return entry;
@@ -73,7 +73,9 @@ Result<std::vector<MapEntry>> map_image(std::string const& path, std::string con
                                         bool follow_references) {
   auto layers = std::vector<OpenLayer>{};
   for (auto const& each : TRY(read_chain(path, format, follow_references))) {
-    auto image = TRY(open_image(each.path, {.format = each.description.format, .layer_only = true}));
+    auto image = TRY(open_image(
+        each.path,
+        {.format = each.description.format, .follow_references = follow_references, .layer_only = true}));
     auto const bytes = image->geometry().bytes;
     layers.push_back({each.path, bytes, std::move(image)});
   }

@@ -40,7 +40,9 @@ Result<> preallocate(std::string const& path, std::string const& format, u64 fro
   }
   if (how == Preallocation::metadata) return {};
   auto const description = TRY(describe_image(path, format));
-  for (auto const& name : description.files) {
+  auto files = description.files;
+  if (!description.data_file.empty()) files.push_back(description.data_file);
+  for (auto const& name : files) {
     auto const file = TRY(host::File::open(name, {.write = true}));
     auto const bytes = TRY(file.size());
     if (file.kind() == host::File::Kind::regular) TRY(file.allocate(0, bytes));

@@ -4,8 +4,10 @@
 #include <cstring>
 #include <filesystem>
 
+#include "image/backend.h"
 #include "image/formats.h"
 #include "image/open_image.h"
+#include "image/operations/bitmap.h"
 #include "image/operations/convert.h"
 #include "image/operations/layers.h"
 #include "image/operations/replace.h"
@@ -19,13 +21,9 @@ namespace {
 constexpr u64 piece{2 * MiB};
 constexpr u64 grain{4096};
 
-std::string full_path(std::string const& image, std::string const& name) {
-  return (std::filesystem::path{image}.parent_path() / name).string();
-}
-
 Result<std::unique_ptr<BlockImage>> open_below(RebaseRequest const& request) {
   if (request.backing.path.empty()) return nullptr;
-  return open_image(full_path(request.path, request.backing.path),
+  return open_image(name_beside(request.path, request.backing.path),
                     {.format = request.backing.format, .read_only = true, .follow_references = true});
 }
 
@@ -94,11 +92,12 @@ Result<> make_anew(RebaseRequest const& request, Description const& description,
         {.format = description.format, .read_only = true, .follow_references = request.follow_references}));
   }
   TRY(open_below(request));
+  auto const bitmaps = TRY(KeptBitmaps::begin({request.path, description.format}));
   auto replacement = TRY(Replacement::begin(request.path, description));
   TRY(replacement.create(description.bytes, request.backing));
   if (request.unsafe) {
-    auto const layer =
-        TRY(open_image(replacement.old_path(), {.format = description.format, .layer_only = true}));
+    auto const layer = TRY(open_image(
+        replacement.old_path(), {.format = description.format, .follow_references = true, .layer_only = true}));
     auto const target =
         TRY(open_image(request.path, {.format = description.format, .follow_references = true}));
     TRY(copy_layer(*layer, *target, report));
@@ -112,7 +111,8 @@ Result<> make_anew(RebaseRequest const& request, Description const& description,
          .target_is_zero = true},
         report));
   }
-  return replacement.finish();
+  TRY(replacement.finish());
+  return bitmaps.finish();
 }
 
 }  // namespace

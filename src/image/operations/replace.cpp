@@ -19,7 +19,7 @@ std::string text_of(Description const& description, std::string_view key) {
     if (fact.key != key) continue;
     if (auto const* const text = std::get_if<std::string>(&fact.value)) return *text;
     if (auto const* const number = std::get_if<u64>(&fact.value)) return fmt::format("{}", *number);
-    return std::get<bool>(fact.value) ? "on" : "off";
+    if (auto const* const flag = std::get_if<bool>(&fact.value)) return *flag ? "on" : "off";
   }
   return {};
 }
@@ -35,6 +35,7 @@ std::map<std::string, std::string> same_options(Description const& description) 
     keep("refcount_bits", "refcount bits");
     keep("compression_type", "compression type");
     keep("lazy_refcounts", "lazy refcounts");
+    keep("extended_l2", "extended l2");
   }
   if (description.format == "vmdk") keep("subformat", "create type");
   auto const has_blocks =
@@ -46,6 +47,13 @@ std::map<std::string, std::string> same_options(Description const& description) 
 }  // namespace
 
 Result<Replacement> Replacement::begin(std::string const& path, Description const& description) {
+  if (description.encrypted) {
+    return fail(Errc::unsupported, fmt::format("{}: is encrypted, and is not made anew; convert it", path));
+  }
+  if (!description.data_file.empty()) {
+    return fail(Errc::unsupported, fmt::format("{}: its disk lies in {}, and is not made anew; convert it",
+                                               path, description.data_file));
+  }
   if (description.files.size() > 1) {
     return fail(Errc::unsupported, fmt::format("{}: lies in {} files, and is not made anew; convert it", path,
                                                description.files.size()));

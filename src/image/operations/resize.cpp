@@ -7,6 +7,7 @@
 
 #include "image/formats.h"
 #include "image/open_image.h"
+#include "image/operations/bitmap.h"
 #include "image/operations/describe.h"
 #include "image/operations/preallocate.h"
 #include "image/operations/stretches.h"
@@ -48,25 +49,30 @@ Result<> resize_image(ResizeRequest const& asked) {
   }
   request.bytes = align_up(request.bytes, 512);
   auto const description = TRY(describe_image(request.path, request.format));
+  if (request.bytes < description.bytes) TRY(cut(request, description));
+  auto const bitmaps = TRY(KeptBitmaps::begin({request.path, description.format}));
   if (request.bytes < description.bytes) {
-    TRY(cut(request, description));
-    return change(request, description);
+    TRY(change(request, description));
+    return bitmaps.finish();
   }
-  auto const over_another = !description.backing_file.empty();
+  auto const over_another =
+      !description.backing_file.empty() || !description.data_file.empty() || description.encrypted;
   if (over_another) {  // before anything is changed: may it be followed?
     TRY(open_image(
         request.path,
         {.format = description.format, .read_only = true, .follow_references = request.follow_references}));
   }
   TRY(change(request, description));
+  TRY(bitmaps.finish());
   if (over_another && request.bytes > description.bytes) {
     auto const image = TRY(open_image(request.path, {.format = description.format, .follow_references = true}));
     TRY(image->write_zeroes(description.bytes, request.bytes - description.bytes, true));
     TRY(image->flush());
   }
   auto const least = description.fixed ? Preallocation::metadata : Preallocation::off;
-  return preallocate(request.path, description.format, description.bytes,
-                     std::max(least, request.preallocation));
+  auto const grown = TRY(KeptBitmaps::begin({request.path, description.format}));
+  TRY(preallocate(request.path, description.format, description.bytes, std::max(least, request.preallocation)));
+  return grown.finish();
 }
 
 }  // namespace vireo::image

@@ -23,7 +23,14 @@ struct Place {
 
 Result<Place> place_of(SnapshotTarget const& target) {
   auto place = Place{.format = target.format.empty() ? TRY(probe_format(target.path)) : target.format};
-  place.sidecar = place.format != "qcow2";
+  auto const description = TRY(describe_image(target.path, place.format));
+  // A qcow2 image whose disk lies in another file holds no snapshots.
+  place.sidecar = place.format != "qcow2" || !description.data_file.empty();
+  if (place.sidecar && description.encrypted) {
+    return fail(Errc::unsupported, target.path +
+                                       ": is encrypted, and its snapshots would lie beside it in the clear; "
+                                       "an encrypted qcow2 image holds its own");
+  }
   place.file = place.sidecar ? snapshot_sidecar(target.path) : target.path;
   place.there = std::filesystem::exists(place.file);
   return place;

@@ -76,6 +76,7 @@ class Checker {
 
   Result<> count_all() {
     use(0, cluster_);
+    if (header_.encrypted) use_checked(header_.luks_offset, header_.luks_bytes, "the LUKS header", 0);
     if (use_checked(header_.l1_table_offset, u64{header_.l1_size} * 8, "L1 table", 0)) {
       TRY(count_disk(header_.l1_table_offset, header_.l1_size, true));
     }
@@ -112,10 +113,12 @@ class Checker {
   }
 
   Result<> count_table(u64 table, bool active) {
-    auto const entries = TRY(read_entries(table, header_.l2_entries()));
+    auto const entries = TRY(read_entries(table, cluster_ / 8));
     auto previous = u64{0};
-    for (auto index = u64{0}; index < entries.size(); ++index) {
+    for (auto index = u64{0}; index < entries.size(); index += header_.l2_words()) {
       auto const entry = entries[index];
+      auto const parts = header_.extended_l2() ? entries[index + 1] : 0;
+      if (TRY(has_wrong_parts(table, index, entry, parts))) continue;
       if ((entry & l2_entry::compressed) != 0) {
         auto const place = compressed_place(entry, header_.cluster_bits);
         auto const there = inside(place.offset, place.offset % 512 == 0 ? place.length : 1);
@@ -129,12 +132,14 @@ class Checker {
         continue;
       }
       auto const at = entry & l2_entry::offset_mask;
-      if (at == 0) continue;
-      if (at % cluster_ != 0 || !inside(at, cluster_)) {
-        TRY(refuse(table, index, at));
-        continue;
+      if (header_.external_data() ? (entry & l2_entry::copied) == 0 : at == 0) continue;
+      if (!header_.external_data()) {
+        if (at % cluster_ != 0 || !inside(at, cluster_)) {
+          TRY(refuse(table, index, at));
+          continue;
+        }
+        use(at, cluster_);
       }
-      use(at, cluster_);
       if (!active) continue;
       ++report_.allocated;
       if (previous != 0 && at != previous + cluster_) ++report_.fragmented;
@@ -147,8 +152,26 @@ class Checker {
                                    index, table, at));
     if (repair_ != Repair::all) return {};
     TRY(write_entry(table + index * 8, 0));
+    if (header_.extended_l2()) TRY(write_entry(table + index * 8 + 8, 0));
     ++report_.corruptions_fixed;
     return {};
+  }
+
+  /// Parts that are there and zero, or there without a place, or of a compressed cluster.
+  Result<bool> has_wrong_parts(u64 table, u64 index, u64 entry, u64 parts) {
+    auto const present = parts & subclusters::all_present;
+    auto const compressed = (entry & l2_entry::compressed) != 0;
+    auto const placed =
+        (entry & l2_entry::offset_mask) != 0 || (header_.external_data() && (entry & l2_entry::copied) != 0);
+    auto const wrong = (present & parts >> 32) != 0 || (present != 0 && !placed) || (compressed && parts != 0);
+    if (!wrong) return false;
+    report_.corruption(fmt::format("entry {} of the L2 table at {:#x} has the subclusters {:#x}",
+                                   index / header_.l2_words(), table, parts));
+    if (repair_ != Repair::all) return true;
+    TRY(write_entry(table + index * 8, 0));
+    TRY(write_entry(table + index * 8 + 8, 0));
+    ++report_.corruptions_fixed;
+    return true;
   }
 
   Result<> count_bitmaps() {
@@ -288,9 +311,12 @@ class Checker {
       auto const at = entry & l1_entry::offset_mask;
       auto const right = count_at(at) == 1 ? entry | flag : entry & ~flag;
       if (right == entry) return entry;
-      report_.corruption(fmt::format("OFLAG_COPIED {}: entry={:#x} refcount={}", what, entry, count_at(at)));
-      if (repair_ != Repair::all) return entry;
-      ++report_.corruptions_fixed;
+      auto const text = fmt::format("OFLAG_COPIED {}: entry={:#x} refcount={}", what, entry, count_at(at));
+      // Without the mark a write takes a new place; with a wrong one it would change a snapshot.
+      auto const harmless = (right & flag) != 0;
+      harmless ? report_.stale(text) : report_.corruption(text);
+      if (repair_ == Repair::none || (!harmless && repair_ != Repair::all)) return entry;
+      ++(harmless ? report_.leaks_fixed : report_.corruptions_fixed);
       TRY(write_entry(place, right));
       return right;
     };
@@ -299,8 +325,9 @@ class Checker {
       auto const table = l1[index] & l1_entry::offset_mask;
       if (table == 0 || table % cluster_ != 0 || !inside(table, cluster_)) continue;
       TRY(check(l1[index], l1_entry::copied, l1_at + index * 8, "L2 cluster"));
-      auto const entries = TRY(read_entries(table, header_.l2_entries()));
-      for (auto each = u64{0}; each < entries.size(); ++each) {
+      if (header_.external_data()) continue;
+      auto const entries = TRY(read_entries(table, cluster_ / 8));
+      for (auto each = u64{0}; each < entries.size(); each += header_.l2_words()) {
         auto const entry = entries[each];
         auto const at = entry & l2_entry::offset_mask;
         if ((entry & l2_entry::compressed) != 0 || at == 0 || at % cluster_ != 0 || !inside(at, cluster_))

@@ -84,6 +84,7 @@ Result<> Editor::apply_snapshot(std::string const& which) {
   }
   if (l1.size() < needed) l1.resize(needed);
   for (auto& entry : l1) entry &= ~l1_entry::copied;
+  auto bitmaps = TRY(begin_change_of_disk());
   auto const old = TRY(read_entries(header_.l1_table_offset, header_.l1_size));
   auto const old_at = header_.l1_table_offset;
   TRY(share_all(l1));
@@ -94,7 +95,8 @@ Result<> Editor::apply_snapshot(std::string const& which) {
   TRY(release_all(old));
   TRY(release_bytes(old_at, old.size() * 8));
   TRY(give_back());
-  return mark_owned(false);
+  TRY(mark_owned(false));
+  return end_change_of_disk(std::move(bitmaps), bytes, true);
 }
 
 Result<> Editor::delete_snapshot(std::string const& which) {

@@ -6,6 +6,7 @@
 
 #include "image/qcow2/compressed.h"
 #include "image/qcow2/metadata.h"
+#include "image/qcow2/qcow2_format.h"
 #include "vocab/numbers.h"
 
 namespace vireo::image::qcow2 {
@@ -19,10 +20,7 @@ Result<Editor> Editor::open(Storage const& storage) {
   }
   auto refcounts = TRY(Refcounts::open(storage, header));
   auto snapshots = TRY(read_snapshots(storage, header));
-  if (storage.writable() && header.autoclear_features != 0) {
-    TRY(storage.write(header_at::autoclear_features, std::vector<std::byte>(8)));
-    TRY(storage.sync());
-  }
+  if (storage.writable()) TRY(clear_unknown_autoclear(storage, header));
   return Editor{storage, std::move(header), std::move(refcounts), std::move(snapshots)};
 }
 
@@ -70,12 +68,13 @@ Result<> Editor::for_each_use(Entries const& l1, Act act) {
                   fmt::format("{}: qcow2: an L2 table at offset {:#x}; run \"check -r all\" on it",
                               storage_->path(), table));
     }
-    auto const entries = TRY(read_entries(table, header_.l2_entries()));
-    for (auto const each : entries) {
+    auto const entries = TRY(read_entries(table, header_.cluster_size() / 8));
+    for (auto word = std::size_t{0}; word < entries.size(); word += header_.l2_words()) {
+      auto const each = entries[word];
       if ((each & l2_entry::compressed) != 0) {
         auto const place = compressed_place(each, header_.cluster_bits);
         TRY(act(place.offset, place.length));
-      } else if ((each & l2_entry::offset_mask) != 0) {
+      } else if ((each & l2_entry::offset_mask) != 0 && !header_.external_data()) {
         TRY(act(each & l2_entry::offset_mask, u64{1}));
       }
     }
@@ -135,9 +134,10 @@ Result<> Editor::mark_owned(bool nothing_is) {
   for (auto& entry : l1) {
     auto const table = entry & l1_entry::offset_mask;
     if (table == 0) continue;
-    auto entries = TRY(read_entries(table, header_.l2_entries()));
+    auto entries = TRY(read_entries(table, header_.cluster_size() / 8));
     auto const before = entries;
-    for (auto& each : entries) {
+    for (auto word = std::size_t{0}; word < entries.size(); word += header_.l2_words()) {
+      auto& each = entries[word];
       auto const offset = each & l2_entry::offset_mask;
       if ((each & l2_entry::compressed) != 0 || offset == 0) continue;
       each = TRY(marked(each, offset, l2_entry::copied));
@@ -164,6 +164,16 @@ Result<> Editor::write_active_table(u64 bytes, u64 at, u64 entries) {
   return storage_->sync();
 }
 
+/// Longer before the disk is; what a shorter disk no longer has were zeroes already.
+Result<> Editor::resize_data_file(u64 bytes) const {
+  auto const path = TRY(data_file_path(*storage_, header_));
+  auto const file = TRY(host::File::open(path, {.write = true}));
+  auto const now = TRY(file.size());
+  if (file.kind() != host::File::Kind::regular || (bytes < now && !header_.raw_data())) return {};
+  TRY(file.truncate(bytes));
+  return file.sync();
+}
+
 Result<> Editor::resize(u64 bytes) {
   auto const per_entry = header_.l2_entries() << header_.cluster_bits;
   auto const needed = bytes / per_entry + (bytes % per_entry != 0 ? 1 : 0);
@@ -179,7 +189,12 @@ Result<> Editor::resize(u64 bytes) {
                     "compat=1.1",
                     storage_->path()));
   }
-  if (needed <= header_.l1_size) return write_active_table(bytes, header_.l1_table_offset, header_.l1_size);
+  auto bitmaps = TRY(begin_change_of_disk());
+  if (header_.external_data()) TRY(resize_data_file(bytes));
+  if (needed <= header_.l1_size) {
+    TRY(write_active_table(bytes, header_.l1_table_offset, header_.l1_size));
+    return end_change_of_disk(std::move(bitmaps), bytes, false);
+  }
   auto const old_at = header_.l1_table_offset;
   auto const old_bytes = u64{header_.l1_size} * 8;
   auto l1 = TRY(read_entries(old_at, header_.l1_size));
@@ -189,7 +204,8 @@ Result<> Editor::resize(u64 bytes) {
   TRY(write_entries(at, l1));
   TRY(write_active_table(bytes, at, needed));
   TRY(release_bytes(old_at, old_bytes));
-  return give_back();
+  TRY(give_back());
+  return end_change_of_disk(std::move(bitmaps), bytes, false);
 }
 
 }  // namespace vireo::image::qcow2

@@ -1,5 +1,7 @@
 #pragma once
 
+#include "image/bitmaps/dirty_bitmap.h"
+#include "image/qcow2/bitmap_directory.h"
 #include "image/qcow2/refcounts.h"
 #include "image/qcow2/snapshot_table.h"
 
@@ -20,6 +22,8 @@ class Editor {
   /// `which`: a name or an id. None: Errc::not_found.
   Result<> apply_snapshot(std::string const& which);
   Result<> delete_snapshot(std::string const& which);
+  /// In place of all that there are; the opaque ones stay as they are.
+  Result<> store_bitmaps(LoadedBitmaps const& bitmaps);
 
  private:
   using Entries = std::vector<u64>;
@@ -41,9 +45,15 @@ class Editor {
   Result<> release_all(Entries const& l1);
   /// Says in the active tables which clusters have one user alone.
   Result<> mark_owned(bool nothing_is);
+  Result<> resize_data_file(u64 bytes) const;
   Result<> flush();
   Result<> give_back();
   Result<> write_active_table(u64 bytes, u64 at, u64 entries);
+  Result<StoredBitmap> write_bitmap(DirtyBitmap const& bitmap);
+  Result<> release_bitmap(StoredBitmap const& stored);
+  /// The disk changes otherwise than by writing: bitmaps are out of date in the file until the end.
+  Result<LoadedBitmaps> begin_change_of_disk();
+  Result<> end_change_of_disk(LoadedBitmaps bitmaps, u64 bytes, bool all_of_it);
   Result<> write_snapshot_table(std::vector<Snapshot> snapshots);
 
   Storage const* storage_;

@@ -19,6 +19,9 @@ bool lies_inside(u64 offset, u64 length, u64 file_bytes) {
 
 struct Extensions {
   std::string backing_format;
+  std::string data_file;
+  u64 luks_offset{};
+  u64 luks_bytes{};
   u32 bitmaps{};
   u64 bitmap_directory_offset{};
   u64 bitmap_directory_bytes{};
@@ -36,6 +39,11 @@ Extensions read_extensions(ConstBytes cluster, u64 at, u64 end) {
     // SOUND: bytes seen as characters.
     auto const text = std::string_view{reinterpret_cast<char const*>(payload.data()), payload.size()};
     if (type == extension::backing_format) result.backing_format = text;
+    if (type == extension::data_file) result.data_file = text;
+    if (type == extension::encryption && length >= 16) {
+      result.luks_offset = load_be<u64>(payload.data());
+      result.luks_bytes = load_be<u64>(payload.data() + 8);
+    }
     if (type == extension::bitmaps && length >= 24) {
       result.bitmaps = load_be<u32>(payload.data());
       result.bitmap_directory_bytes = load_be<u64>(payload.data() + 8);
@@ -54,8 +62,6 @@ Extensions read_extensions(ConstBytes cluster, u64 at, u64 end) {
 }
 
 std::string feature_name(unsigned bit, Extensions const& extensions) {
-  if (bit == 2) return "external data file";
-  if (bit == 4) return "extended L2 entries (subclusters)";
   for (auto const& [number, name] : extensions.feature_names) {
     if (number == bit) return name;
   }
@@ -79,6 +85,16 @@ Result<> check_features(Storage const& storage, Header const& header, Extensions
 }
 
 }  // namespace
+
+Result<> clear_unknown_autoclear(Storage const& storage, Header& header) {
+  auto const known = header.autoclear_features & (autoclear_bitmaps | autoclear_raw_data_file);
+  if (header.autoclear_features == known) return {};
+  auto bytes = std::vector<std::byte>(8);
+  store_be<u64>(bytes.data(), known);
+  TRY(storage.write(header_at::autoclear_features, bytes));
+  header.autoclear_features = known;
+  return storage.sync();
+}
 
 Result<> check_tables(Storage const& storage, Header const& header) {
   auto const file_bytes = TRY(storage.size());
@@ -148,16 +164,33 @@ Result<Header> read_header(Storage const& storage) {
   auto const extensions_end = backing_offset != 0 ? backing_offset : header.cluster_size();
   auto const extensions = read_extensions(bytes, length, extensions_end);
   TRY(check_features(storage, header, extensions));
+  if (header.extended_l2() && header.cluster_bits < subclusters::smallest_cluster_bits) {
+    return corrupt(storage, fmt::format("extended L2 entries with cluster_bits {}", header.cluster_bits));
+  }
+  if (header.external_data()) {
+    header.data_file = extensions.data_file;
+    if (header.data_file.empty() || header.data_file.find('\0') != std::string::npos)
+      return corrupt(storage, "no name of its data file");
+  }
   if ((header.autoclear_features & autoclear_bitmaps) != 0) {
     header.bitmaps = extensions.bitmaps;
     header.bitmap_directory_bytes = extensions.bitmap_directory_bytes;
     header.bitmap_directory_offset = extensions.bitmap_directory_offset;
   }
-  if (auto const method = load_be<u32>(data + header_at::crypt_method); method != 0) {
+  if (auto const method = load_be<u32>(data + header_at::crypt_method);
+      method != 0 && method != luks_encryption) {
     return fail(Errc::unsupported, fmt::format("{}: qcow2 with {} encryption is not supported", storage.path(),
-                                               method == 1   ? "AES"
-                                               : method == 2 ? "LUKS"
-                                                             : "unknown"));
+                                               method == 1 ? "AES" : "unknown"));
+  } else if (method == luks_encryption) {
+    header.encrypted = true;
+    header.luks_offset = extensions.luks_offset;
+    header.luks_bytes = extensions.luks_bytes;
+    auto const place_is_good = header.luks_offset != 0 && header.luks_bytes <= largest_luks_header &&
+                               header.luks_offset % header.cluster_size() == 0 &&
+                               lies_inside(header.luks_offset, header.luks_bytes, TRY(storage.size()));
+    if (header.version < 3 || !place_is_good)
+      return corrupt(storage, fmt::format("LUKS header of {} bytes at offset {:#x}", header.luks_bytes,
+                                          header.luks_offset));
   }
   if ((header.incompatible_features & incompatible::compression_type) != 0) {
     auto const type =

@@ -40,32 +40,59 @@ Result<Mapping> Mapping::open(Storage const& storage, Header const& header, Refc
   return mapping;
 }
 
+ClusterState ClusterState::part(u64 index, u32 part_bits) const {
+  if (kind != Kind::parts) return *this;
+  auto state = ClusterState{.ours = ours, .placed = placed};
+  if ((parts >> index & 1) != 0) {
+    state.kind = Kind::data;
+    state.offset = offset + (index << part_bits);
+  } else if ((parts >> (32 + index) & 1) != 0) {
+    state.kind = Kind::zero;
+  }
+  return state;
+}
+
 Result<ClusterState> Mapping::state_of(u64 cluster, Refcounts const& refcounts) {
-  using enum ClusterState::Kind;
+  using Kind = ClusterState::Kind;
   auto const l1_index = cluster / header_.l2_entries();
   auto const table_offset = l1_index < l1_.size() ? l1_[l1_index] & l1_entry::offset_mask : 0;
-  if (table_offset == 0) return ClusterState{};
+  auto const extended = header_.extended_l2();
+  if (table_offset == 0) return ClusterState{.kind = extended ? Kind::parts : Kind::absent};
   auto const table_is_ours = (l1_[l1_index] & l1_entry::copied) != 0;
-  auto const entry = TRY(tables_.load(*storage_, table_offset))->entry(cluster % header_.l2_entries());
+  auto const index = cluster % header_.l2_entries();
+  auto const* const table = TRY(tables_.load(*storage_, table_offset));
+  auto const entry = table->entry(index * header_.l2_words());
+  auto const parts = extended ? table->entry(index * 2 + 1) : 0;
   auto const wrong = [&] {
-    return corrupt(fmt::format("L2 entry {} of the table at offset {:#x} is {:#x}",
-                               cluster % header_.l2_entries(), table_offset, entry));
+    return corrupt(
+        fmt::format("L2 entry {} of the table at offset {:#x} is {:#x}", index, table_offset, entry));
   };
   if ((entry & l2_entry::compressed) != 0) {
     auto const place = compressed_place(entry, header_.cluster_bits);
     if (place.offset >= refcounts.end_of_file() || refcounts.is_metadata(place.offset)) return wrong();
-    return ClusterState{.kind = compressed, .offset = place.offset, .ours = false, .compressed = place};
+    if (parts != 0 || header_.external_data()) return wrong();
+    return ClusterState{.kind = Kind::compressed, .offset = place.offset, .ours = false, .compressed = place};
   }
   auto const offset = entry & l2_entry::offset_mask;
+  auto const copied = (entry & l2_entry::copied) != 0;
   auto const zero_flag = (entry & l2_entry::zero) != 0;
-  if ((entry & l2_entry::reserved) != 0 || (zero_flag && header_.version < 3)) return wrong();
-  if (offset % header_.cluster_size() != 0 || offset >= refcounts.end_of_file()) return wrong();
-  if (offset != 0 && refcounts.is_metadata(offset)) return wrong();
-  auto const kind = zero_flag ? zero : offset != 0 ? data : absent;
+  auto const placed = offset != 0 || (header_.external_data() && copied);
+  if ((entry & l2_entry::reserved) != 0 || (zero_flag && (header_.version < 3 || extended))) return wrong();
+  if (header_.external_data()) {
+    if (placed && offset != cluster << header_.cluster_bits) return wrong();
+  } else {
+    if (offset % header_.cluster_size() != 0 || offset >= refcounts.end_of_file()) return wrong();
+    if (offset != 0 && refcounts.is_metadata(offset)) return wrong();
+  }
+  auto const present = parts & subclusters::all_present;
+  if ((present & parts >> 32) != 0 || (present != 0 && !placed)) return wrong();
+  auto const kind = extended ? Kind::parts : zero_flag ? Kind::zero : placed ? Kind::data : Kind::absent;
   return ClusterState{.kind = kind,
                       .offset = offset,
-                      .ours = table_is_ours && (entry & l2_entry::copied) != 0,
-                      .compressed = {}};
+                      .ours = table_is_ours && copied,
+                      .compressed = {},
+                      .placed = placed,
+                      .parts = parts};
 }
 
 u64 Mapping::absent_run(u64 cluster) const {
@@ -94,11 +121,13 @@ Result<Table*> Mapping::own_table(u64 l1_index, Refcounts& refcounts, std::vecto
   return &table;
 }
 
-Result<> Mapping::set(u64 cluster, u64 entry, Refcounts& refcounts, std::vector<u64>& freed) {
+Result<> Mapping::set(u64 cluster, u64 entry, u64 parts, Refcounts& refcounts, std::vector<u64>& freed) {
   auto const l1_index = cluster / header_.l2_entries();
   if (l1_index >= l1_.size()) return corrupt("the L1 table is too short");
   auto* const table = TRY(own_table(l1_index, refcounts, freed));
-  table->set_entry(cluster % header_.l2_entries(), entry);
+  auto const word = cluster % header_.l2_entries() * header_.l2_words();
+  table->set_entry(word, entry);
+  if (header_.extended_l2()) table->set_entry(word + 1, parts);
   return {};
 }
 

@@ -9,11 +9,16 @@ namespace vireo::image::qcow2 {
 
 /// What an L2 entry says about a cluster of the disk.
 struct ClusterState {
-  enum class Kind : u8 { absent, zero, data, compressed };
+  enum class Kind : u8 { absent, zero, data, compressed, parts };
   Kind kind{Kind::absent};
   u64 offset{};  // where it lies; with zero: a place kept for it, or 0
   bool ours{};   // no snapshot shares it: may be written in place
   CompressedPlace compressed{};
+  bool placed{};  // has a place, which may be 0 in a data file
+  u64 parts{};    // kind `parts`: as in the entry
+
+  /// One part of 2^part_bits bytes; its own place, if it is data.
+  ClusterState part(u64 index, u32 part_bits) const;
 };
 
 /// The L1 and L2 tables: from clusters of the disk (counted from 0) to places in the file. Changes stay in
@@ -26,7 +31,7 @@ class Mapping {
   Result<ClusterState> state_of(u64 cluster, Refcounts const& refcounts);
   /// Writes the entry, making an L2 table or a copy of a shared one. `freed` gets the offset of the table given
   /// up.
-  Result<> set(u64 cluster, u64 entry, Refcounts& refcounts, std::vector<u64>& freed);
+  Result<> set(u64 cluster, u64 entry, u64 parts, Refcounts& refcounts, std::vector<u64>& freed);
   /// No L2 table: all clusters up to the next table's are absent. Yields their count, or 0.
   u64 absent_run(u64 cluster) const;
 

@@ -24,13 +24,13 @@ void Metadata::give_up(u64 offset, u64 length) {
   for (auto cluster = first; cluster <= last; ++cluster) given_up_.push_back({cluster, epoch_, false});
 }
 
-Result<> Metadata::move(u64 cluster, ClusterState const& from, u64 entry) {
+Result<> Metadata::move(u64 cluster, ClusterState const& from, u64 entry, u64 parts) {
   auto tables = std::vector<u64>{};
-  TRY(mapping.set(cluster, entry, refcounts, tables));
+  TRY(mapping.set(cluster, entry, parts, refcounts, tables));
   for (auto const table : tables) give_up(table, 1);
   if (from.kind == ClusterState::Kind::compressed) {
     give_up(from.compressed.offset, from.compressed.length);
-  } else if (from.offset != 0 && (entry & l2_entry::offset_mask) != from.offset) {
+  } else if (!header.external_data() && from.offset != 0 && (entry & l2_entry::offset_mask) != from.offset) {
     give_up(from.offset, 1);
   }
   return {};

@@ -22,7 +22,7 @@ class Metadata {
 
   Result<ClusterState> state_of(u64 cluster) { return mapping.state_of(cluster, refcounts); }
   /// Points the disk cluster elsewhere; what it occupied is given up.
-  Result<> move(u64 cluster, ClusterState const& from, u64 entry);
+  Result<> move(u64 cluster, ClusterState const& from, u64 entry, u64 parts = 0);
 
   /// An access to guest data that looked at the mapping now; places that it knows are not reused before its
   /// end.

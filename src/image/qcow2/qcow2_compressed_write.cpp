@@ -9,12 +9,13 @@ using Kind = ClusterState::Kind;
 /// Packing is done without the lock, by as many threads as call. What does not get smaller is written as it is.
 Result<> Qcow2Image::write_compressed(u64 at, ConstBytes from) {
   TRY(check_write(at, from.size()));
+  auto const record = TRY(RecordedChange::begin(*bitmaps_, at, from.size()));
   auto whole = std::vector<std::byte>{};
   while (!from.empty()) {
     auto const part = from.first(std::min<u64>(from.size(), cluster_ - at % cluster_));
     auto const last = at + part.size() == bytes_;
     auto packed = std::vector<std::byte>{};
-    if (at % cluster_ == 0 && (part.size() == cluster_ || last)) {
+    if (!data_file_ && !encrypted_ && at % cluster_ == 0 && (part.size() == cluster_ || last)) {
       whole.assign(cluster_, std::byte{0});
       std::ranges::copy(part, whole.begin());
       packed = TRY(compress(compression_, whole));

@@ -5,6 +5,8 @@
 #include <bit>
 #include <filesystem>
 
+#include "image/qcow2/bitmap_directory.h"
+#include "image/qcow2/edit_header.h"
 #include "image/qcow2/editor.h"
 #include "image/qcow2/qcow2_format.h"
 #include "image/qcow2/spec.h"
@@ -20,8 +22,13 @@ Result<> create(CreateRequest const& request) {
   auto const lazy = TRY(options.flag("lazy_refcounts", false));
   auto const compression = options.text("compression_type", "zlib");
   auto const extended = TRY(options.flag("extended_l2", false));
+  auto const data_file = options.text("data_file", "");
+  auto const raw_data = TRY(options.flag("data_file_raw", false));
+  auto const encryption = options.text("encrypt.format", "");
+  auto const luks = TRY(luks::read_options(options, "encrypt."));
   TRY(options.finish());
-  if (extended) return fail(Errc::unsupported, fmt::format("{}: qcow2: extended_l2=on", request.path));
+  if (!encryption.empty() && encryption != "luks")
+    return fail(Errc::unsupported, fmt::format("encrypt.format '{}': luks", encryption));
   if (compat != "1.1" && compat != "v3" && compat != "0.10" && compat != "v2") {
     return fail(Errc::invalid, fmt::format("compat '{}': 0.10 or 1.1", compat));
   }
@@ -34,14 +41,19 @@ Result<> create(CreateRequest const& request) {
   if (compression != "zlib" && compression != "zstd") {
     return fail(Errc::invalid, fmt::format("compression_type '{}': zlib or zstd", compression));
   }
-  return create_qcow2_with({.backing = request.backing,
-                            .cluster_bits = static_cast<u32>(std::countr_zero(cluster)),
-                            .version = compat == "0.10" || compat == "v2" ? 2u : 3u,
-                            .refcount_order = static_cast<u32>(std::countr_zero(bits)),
-                            .lazy_refcounts = lazy,
-                            .zstd = compression == "zstd",
-                            .trust_backing = request.trust_backing},
-                           request.path, request.bytes);
+  return create_qcow2_with(
+      {.backing = request.backing,
+       .cluster_bits = static_cast<u32>(std::countr_zero(cluster)),
+       .version = compat == "0.10" || compat == "v2" ? 2u : 3u,
+       .refcount_order = static_cast<u32>(std::countr_zero(bits)),
+       .lazy_refcounts = lazy,
+       .zstd = compression == "zstd",
+       .extended_l2 = extended,
+       .data_file = data_file,
+       .raw_data = raw_data,
+       .luks_header = encryption.empty() ? std::vector<std::byte>{} : TRY(luks::create_volume(luks)),
+       .trust_backing = request.trust_backing},
+      request.path, request.bytes);
 }
 
 Result<Description> describe(Storage const& storage) {
@@ -57,9 +69,22 @@ Result<Description> describe(Storage const& storage) {
       {"compression type", std::string{header.compression == Compression::zstd ? "zstd" : "zlib"}}};
   if (header.version >= 3) {
     description.facts.push_back({"lazy refcounts", (header.compatible_features & 1) != 0});
+    if (auto bitmaps = TRY(describe_bitmaps(storage, header)); !bitmaps.empty()) {
+      description.facts.push_back({"bitmaps", FactList{std::move(bitmaps), true}});
+    }
     description.facts.push_back({"refcount bits", u64{1} << header.refcount_order});
+    if (header.encrypted) {
+      description.encrypted = true;
+      auto const volume = TRY_IN(storage.path(), read_luks_volume(storage, header));
+      description.facts.push_back({"encrypt", FactList{luks::describe_volume(volume, true), false}});
+    }
+    if (header.external_data()) {
+      description.facts.push_back({"data file", header.data_file});
+      description.facts.push_back({"data file raw", header.raw_data()});
+      description.data_file = data_file_path(storage, header).value_or(header.data_file);
+    }
     description.facts.push_back({"corrupt", corrupt});
-    description.facts.push_back({"extended l2", false});
+    description.facts.push_back({"extended l2", header.extended_l2()});
   } else {
     description.facts.push_back({"refcount bits", u64{16}});
   }
@@ -74,45 +99,8 @@ Result<std::string> parent_of(Storage const& storage) {
 
 Result<> resize(Storage const& storage, u64 bytes) { return TRY(Editor::open(storage)).resize(bytes); }
 
-/// The header's cluster is written anew: the extensions but the backing format stay, then comes the name.
 Result<> set_backing(Storage const& storage, Backing const& backing) {
-  auto const header = TRY(read_header(storage));
-  auto old = std::vector<std::byte>(header.cluster_size());
-  TRY(storage.read(0, old));
-  auto const length =
-      header.version < 3 ? header_at::v2_length : u64{load_be<u32>(old.data() + header_at::header_length)};
-  auto const old_name = load_be<u64>(old.data() + header_at::backing_file_offset);
-  auto fresh = std::vector<std::byte>{old.begin(), old.begin() + static_cast<std::ptrdiff_t>(length)};
-  auto const put = [&](u32 type, ConstBytes content) {
-    auto const at = fresh.size();
-    fresh.resize(at + 8 + align_up(content.size(), 8));
-    store_be<u32>(fresh.data() + at, type);
-    store_be<u32>(fresh.data() + at + 4, static_cast<u32>(content.size()));
-    std::ranges::copy(content, fresh.begin() + static_cast<std::ptrdiff_t>(at + 8));
-  };
-  if (!backing.path.empty() && !backing.format.empty()) {
-    put(extension::backing_format, std::as_bytes(std::span{backing.format}));
-  }
-  auto const end = old_name != 0 ? old_name : header.cluster_size();
-  for (auto at = length; at + 8 <= end;) {
-    auto const type = load_be<u32>(old.data() + at);
-    auto const bytes = u64{load_be<u32>(old.data() + at + 4)};
-    if (type == extension::end || bytes > end - at - 8) break;
-    if (type != extension::backing_format) put(type, ConstBytes{old}.subspan(at + 8, bytes));
-    at += 8 + align_up(bytes, 8);
-  }
-  put(extension::end, {});
-  store_be<u64>(fresh.data() + header_at::backing_file_offset, backing.path.empty() ? 0 : fresh.size());
-  store_be<u32>(fresh.data() + header_at::backing_file_size, static_cast<u32>(backing.path.size()));
-  auto const name = std::as_bytes(std::span{backing.path});
-  fresh.insert(fresh.end(), name.begin(), name.end());
-  if (backing.path.size() > longest_backing_name || fresh.size() > header.cluster_size()) {
-    return fail(Errc::invalid,
-                fmt::format("{}: the backing file's path is too long for the header", storage.path()));
-  }
-  fresh.resize(align_up(fresh.size(), 512));
-  TRY(storage.write(0, fresh));
-  return storage.sync();
+  return edit_header(storage, {.backing = backing});
 }
 
 }  // namespace vireo::image::qcow2

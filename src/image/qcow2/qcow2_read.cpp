@@ -20,17 +20,23 @@ Result<> Qcow2Image::read(u64 at, Bytes into) {
   return {};
 }
 
+Result<ClusterState> Qcow2Image::part_state(u64 part) {
+  auto const more = cluster_bits_ - part_bits_;
+  auto const state = TRY(metadata_->state_of(part >> more));
+  return state.part(part & ((u64{1} << more) - 1), part_bits_);
+}
+
 /// The stretch from `at` that is of one kind and, for data, lies in one piece. Called with the lock held.
 Result<Qcow2Image::Run> Qcow2Image::find_run(u64 at, u64 length) {
-  auto const first = at >> cluster_bits_;
-  auto run = Run{.state = TRY(metadata_->state_of(first)), .length = 0};
-  auto end = (first + 1) << cluster_bits_;
-  for (auto cluster = first + 1; end < at + length && run.state.kind != Kind::compressed; ++cluster) {
-    auto const next = TRY(metadata_->state_of(cluster));
+  auto const first = at >> part_bits_;
+  auto run = Run{.state = TRY(part_state(first)), .length = 0};
+  auto end = (first + 1) << part_bits_;
+  if (run.state.kind == Kind::compressed) end = align_down(at, cluster_) + cluster_;
+  for (auto part = first + 1; end < at + length && run.state.kind != Kind::compressed; ++part) {
+    auto const next = TRY(part_state(part));
     if (next.kind != run.state.kind || next.ours != run.state.ours) break;
-    if (next.kind == Kind::data && next.offset != run.state.offset + ((cluster - first) << cluster_bits_))
-      break;
-    end += cluster_;
+    if (next.kind == Kind::data && next.offset != run.state.offset + ((part - first) << part_bits_)) break;
+    end += u64{1} << part_bits_;
   }
   run.length = std::min(end - at, length);
   return run;
@@ -41,10 +47,13 @@ Result<BlockImage::Place> Qcow2Image::place_at(u64 at) {
   if (place.extent.presence == Presence::absent) return place;
   auto const lock = Lock{mutex_};
   auto const run = TRY(find_run(at, place.extent.length));
-  if (run.state.kind == Kind::data) place.offset = run.state.offset + (at & (cluster_ - 1));
+  if (run.state.kind == Kind::data && !encrypted_) {
+    place.offset = run.state.offset + (at & ((u64{1} << part_bits_) - 1));
+    if (data_file_) place.file = data_file_->path();
+  }
   if (run.state.kind == Kind::data || run.state.kind == Kind::compressed) place.extent.length = run.length;
   if (!place.offset) return place;
-  auto const below = TRY(storage_.file().extent_at(*place.offset));
+  auto const below = TRY(data().extent_at(*place.offset));
   place.hole = !below.data || below.length == 0;
   if (below.length != 0) place.extent.length = std::min(place.extent.length, below.length);
   return place;
@@ -55,12 +64,13 @@ Result<u64> Qcow2Image::read_some(u64 at, Bytes into) {
   auto const run = TRY(find_run(at, into.size()));
   auto const access = DataAccess{*metadata_, lock};
   auto const part = into.first(run.length);
-  auto const within = at & (cluster_ - 1);
+  auto const within = at & ((u64{1} << part_bits_) - 1);
   switch (run.state.kind) {
     case Kind::zero: std::ranges::fill(part, std::byte{0}); break;
+    case Kind::parts:
     case Kind::absent: TRY(read_backing(at, part)); break;
-    case Kind::data: TRY(storage_.read(run.state.offset + within, part)); break;
-    case Kind::compressed: TRY(read_compressed(run.state, within, part)); break;
+    case Kind::data: TRY(read_data(run.state.offset + within, part)); break;
+    case Kind::compressed: TRY(read_compressed(run.state, at & (cluster_ - 1), part)); break;
   }
   return run.length;
 }

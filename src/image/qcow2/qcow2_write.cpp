@@ -17,6 +17,7 @@ constexpr u64 clusters_per_lock{1024};
 
 Result<> Qcow2Image::write(u64 at, ConstBytes from) {
   TRY(check_write(at, from.size()));
+  auto const record = TRY(RecordedChange::begin(*bitmaps_, at, from.size()));
   TRY(make_room_in_caches());
   while (!from.empty()) {
     auto const done = TRY(write_some(at, from));
@@ -31,14 +32,58 @@ Result<u64> Qcow2Image::write_some(u64 at, ConstBytes from) {
   auto const cluster = at >> cluster_bits_;
   allocated_.wait(lock, [&] { return !metadata_->allocating.contains(cluster); });
   auto const run = TRY(find_run(at, from.size()));
-  if (run.state.kind != Kind::data || !run.state.ours) return write_to_new_place(lock, at, from, run.state);
-  auto const access = DataAccess{*metadata_, lock};
-  TRY(storage_.write(run.state.offset + (at & (cluster_ - 1)), from.first(run.length)));
-  return run.length;
+  if (run.state.kind == Kind::data && run.state.ours) {
+    auto const access = DataAccess{*metadata_, lock};
+    auto const within = at & ((u64{1} << part_bits_) - 1);
+    TRY(write_data(run.state.offset + within, from.first(run.length)));
+    return run.length;
+  }
+  auto const state = TRY(metadata_->state_of(cluster));
+  return goes_to_new_place(state) ? write_to_new_place(lock, at, from, state)
+                                  : write_new_parts(lock, at, from, state);
 }
 
-/// Writes whole clusters at a place of their own, then points the disk there: a crash in between shows the old
-/// data.
+/// The whole cluster does; else it has a place of its own, which may lack some parts.
+bool Qcow2Image::goes_to_new_place(ClusterState const& state) const {
+  if (state.kind == Kind::parts) return !state.placed || !state.ours;
+  return state.kind != Kind::data || !state.ours;
+}
+
+/// The bits of a cluster's parts that lie between, as in an L2 entry.
+u64 Qcow2Image::parts_between(u64 start, u64 end, u64 cluster) const {
+  if (part_bits_ == cluster_bits_) return 0;
+  auto const base = cluster << cluster_bits_;
+  auto const first = (std::max(start, base) - base) >> part_bits_;
+  auto const last = (std::min(align_up(end, u64{1} << part_bits_), base + cluster_) - base) >> part_bits_;
+  return first >= last ? 0 : (subclusters::all_present >> (32 - (last - first))) << first;
+}
+
+/// Parts of a cluster that has its place: written there first, then the table says so.
+Result<u64> Qcow2Image::write_new_parts(Lock& lock, u64 at, ConstBytes from, ClusterState const& state) {
+  auto const cluster = at >> cluster_bits_;
+  auto const part = u64{1} << part_bits_;
+  auto const start = align_down(at, part);
+  auto end = start;
+  while (end < std::min(at + from.size(), (cluster + 1) << cluster_bits_) &&
+         state.part((end & (cluster_ - 1)) >> part_bits_, part_bits_).kind != Kind::data) {
+    end += part;
+  }
+  auto const length = std::min(from.size(), end - at);
+  metadata_->allocating.insert(cluster);
+  auto const filled = [&] {
+    auto const access = DataAccess{*metadata_, lock};
+    return fill_new_place(state.offset + (start & (cluster_ - 1)), start, end, at, from.first(length));
+  }();
+  metadata_->allocating.erase(cluster);
+  allocated_.notify_all();
+  TRY(filled);
+  auto const touched = parts_between(start, end, cluster);
+  TRY(metadata_->move(cluster, state, state.offset | l2_entry::copied,
+                      (state.parts | touched) & ~(touched << 32)));
+  return length;
+}
+
+/// Writes at a place of its own, then points the disk there: a crash in between shows the old data.
 Result<u64> Qcow2Image::write_to_new_place(Lock& lock, u64 at, ConstBytes from, ClusterState const& first) {
   auto const first_cluster = at >> cluster_bits_;
   auto const last_cluster = (at + from.size() - 1) >> cluster_bits_;
@@ -48,36 +93,46 @@ Result<u64> Qcow2Image::write_to_new_place(Lock& lock, u64 at, ConstBytes from, 
     auto const cluster = first_cluster + old.size();
     if (metadata_->allocating.contains(cluster)) break;
     auto const state = TRY(metadata_->state_of(cluster));
-    if (state.kind == Kind::data && state.ours) break;
+    if (!goes_to_new_place(state)) break;
     old.push_back(state);
   }
   auto const end_before = metadata_->refcounts.end_of_file();
-  auto const place = TRY(metadata_->refcounts.allocate(old.size()));
+  auto const place = data_file_ ? ClusterRun{first_cluster << cluster_bits_, old.size()}
+                                : TRY(metadata_->refcounts.allocate(old.size()));
   old.resize(place.count);
   for (auto each = u64{0}; each < place.count; ++each) metadata_->allocating.insert(first_cluster + each);
-  auto const virgin = grows_with_zeroes_ && place.offset >= end_before;
+  auto const virgin = grows_with_zeroes_ && !data_file_ && place.offset >= end_before;
   auto const zero_before = [&](ClusterState const& state, u64 cluster) {
     return state.kind == Kind::zero ||
            (state.kind == Kind::absent && cluster << cluster_bits_ >= backing_bytes_);
   };
   auto const zero_around = virgin && zero_before(old.front(), first_cluster) &&
                            zero_before(old.back(), first_cluster + old.size() - 1);
-
-  auto const length = std::min(from.size(), ((first_cluster + place.count) << cluster_bits_) - at);
+  auto const space_end = (first_cluster + place.count) << cluster_bits_;
+  auto const length = std::min(from.size(), space_end - at);
+  // Where nothing was present, parts that are not written stay what they are.
+  auto const unit_of = [&](ClusterState const& state) {
+    return state.kind == Kind::parts && !state.placed ? u64{1} << part_bits_ : cluster_;
+  };
+  auto const start = zero_around ? at : align_down(at, unit_of(old.front()));
+  auto const end = zero_around ? at + length : align_up(at + length, unit_of(old.back()));
   auto const outcome = [&]() -> Result<> {
     auto const filled = [&] {
       auto const access = DataAccess{*metadata_, lock};
-      return fill_new_place(place, at, from.first(length), zero_around);
+      auto const into = place.offset + (start - (first_cluster << cluster_bits_));
+      return fill_new_place(into, start, end, at, from.first(length));
     }();
     if (!filled) {
-      for (auto each = u64{0}; each < place.count; ++each) {
+      for (auto each = u64{0}; each < place.count && !data_file_; ++each) {
         TRY(metadata_->refcounts.release((place.offset >> cluster_bits_) + each));
       }
       return filled;
     }
     for (auto each = u64{0}; each < place.count; ++each) {
       auto const offset = place.offset + (each << cluster_bits_);
-      TRY(metadata_->move(first_cluster + each, old[each], offset | l2_entry::copied));
+      auto const touched = parts_between(start, end, first_cluster + each);
+      auto const still_zero = old[each].parts & subclusters::all_zero & ~(touched << 32);
+      TRY(metadata_->move(first_cluster + each, old[each], offset | l2_entry::copied, touched | still_zero));
     }
     return {};
   }();
@@ -87,11 +142,10 @@ Result<u64> Qcow2Image::write_to_new_place(Lock& lock, u64 at, ConstBytes from, 
   return length;
 }
 
-Result<> Qcow2Image::fill_new_place(ClusterRun place, u64 at, ConstBytes from, bool zero_around) {
-  auto const start = align_down(at, cluster_);
-  auto const end = start + (place.count << cluster_bits_);
-  auto const whole = start == at && end == at + from.size();
-  if (whole || zero_around) return storage_.write(place.offset + (at - start), from);
+/// Brings `start` to `end` of the disk to `place`: what is written, and around it what was there.
+Result<> Qcow2Image::fill_new_place(u64 place, u64 start, u64 end, u64 at, ConstBytes from) {
+  if (data_file_) end = std::min(end, bytes_);  // it is as long as the disk
+  if (start == at && end == at + from.size()) return write_data(place, from);
   auto bytes = std::vector<std::byte>(end - start);
   auto const read_old = [&](u64 from_here, u64 to_there) -> Result<> {
     while (from_here < std::min(to_there, bytes_)) {
@@ -103,11 +157,16 @@ Result<> Qcow2Image::fill_new_place(ClusterRun place, u64 at, ConstBytes from, b
   TRY(read_old(start, at));
   TRY(read_old(at + from.size(), end));
   std::ranges::copy(from, bytes.begin() + static_cast<std::ptrdiff_t>(at - start));
-  return storage_.write(place.offset, bytes);
+  return write_data(place, bytes);
 }
 
 Result<> Qcow2Image::write_zeroes(u64 at, u64 length, bool may_unmap) {
   TRY(check_write(at, length));
+  auto const record = TRY(RecordedChange::begin(*bitmaps_, at, length));
+  if (raw_data_ && !encrypted_) {
+    TRY(data().write_zeroes(at, length, may_unmap));
+    return finish_write();
+  }
   auto const end = at + length;
   auto const first_whole = align_up(at, cluster_);
   // The last cluster of the disk may reach over its end.
@@ -126,6 +185,8 @@ Result<> Qcow2Image::write_zeroes(u64 at, u64 length, bool may_unmap) {
 
 Result<> Qcow2Image::discard(u64 at, u64 length) {
   TRY(check_write(at, length));
+  auto const record = TRY(RecordedChange::begin(*bitmaps_, at, length));
+  if (raw_data_ && !encrypted_) return data().write_zeroes(at, length, true);
   auto const end = at + length == bytes_ ? align_up(bytes_, cluster_) : align_down(at + length, cluster_);
   auto const start = align_up(at, cluster_);
   if (start >= end) return {};
@@ -151,14 +212,20 @@ Result<bool> Qcow2Image::clear_cluster(Lock& lock, u64 cluster, bool may_unmap) 
   allocated_.wait(lock, [&] { return !metadata_->allocating.contains(cluster); });
   auto const state = TRY(metadata_->state_of(cluster));
   auto const needs_flag = cluster << cluster_bits_ < backing_bytes_;
-  auto const keeps_place = !may_unmap && state.offset != 0 && state.kind != Kind::compressed && state.ours;
+  auto const keeps_place = !may_unmap && state.placed && state.kind != Kind::compressed && state.ours;
   if (version_ < 3 && (needs_flag || keeps_place)) return false;
-  if (state.kind == Kind::absent && !needs_flag) return true;
-  if (state.kind == Kind::zero && (keeps_place || state.offset == 0)) return true;
-  auto const entry = keeps_place  ? state.offset | l2_entry::copied | l2_entry::zero
-                     : needs_flag ? l2_entry::zero
-                                  : u64{0};
-  TRY(metadata_->move(cluster, state, entry));
+  auto const extended = part_bits_ != cluster_bits_;
+  auto const nothing_there = state.kind == Kind::absent || (state.kind == Kind::parts && state.parts == 0);
+  auto const all_zero = state.kind == Kind::zero || state.parts == subclusters::all_zero;
+  if (nothing_there && !state.placed && !needs_flag) return true;
+  if (all_zero && (keeps_place || !state.placed)) return true;
+  auto const place = keeps_place ? state.offset | l2_entry::copied : u64{0};
+  auto const zero = keeps_place || needs_flag;
+  TRY(metadata_->move(cluster, state, zero && !extended ? place | l2_entry::zero : place,
+                      zero && extended ? subclusters::all_zero : u64{0}));
+  if (!data_file_ || !state.placed || keeps_place) return true;
+  auto const start = cluster << cluster_bits_;
+  TRY(data().discard(start, std::min(cluster_, bytes_ - start)));
   return true;
 }
 

@@ -31,6 +31,8 @@ Result<Refcounts> Refcounts::open(Storage const& storage, Header const& header) 
   refcounts.end_of_file_ = align_up(TRY(storage.size()), header.cluster_size());
   refcounts.table_.resize(bytes / 8);
   refcounts.add_metadata(0);
+  refcounts.add_metadata(header.luks_offset,
+                         align_up(header.luks_bytes, header.cluster_size()) >> header.cluster_bits);
   refcounts.add_metadata(header.refcount_table_offset, header.refcount_table_clusters);
   refcounts.add_metadata(header.l1_table_offset,
                          align_up(u64{header.l1_size} * 8, header.cluster_size()) >> header.cluster_bits);
@@ -127,7 +129,7 @@ Result<Table*> Refcounts::create_block(u64 index) {
 }
 
 Result<> Refcounts::grow_table(u64 at_least) {
-  auto const entries = align_up(std::max(at_least + 1, table_.size() * 2), header_.l2_entries());
+  auto const entries = align_up(std::max(at_least + 1, table_.size() * 2), header_.cluster_size() / 8);
   if (entries * 8 > std::max(largest_refcount_table_bytes, header_.cluster_size())) {
     return fail(Errc::no_space,
                 fmt::format("{}: the image has reached the largest size for its cluster size of {}",
@@ -138,7 +140,7 @@ Result<> Refcounts::grow_table(u64 at_least) {
       moved_ ? ClusterRun{header_.refcount_table_offset, header_.refcount_table_clusters} : ClusterRun{};
   if (!moved_) old_table_ = ClusterRun{header_.refcount_table_offset, header_.refcount_table_clusters};
   table_.resize(entries);
-  auto const place = TRY(allocate(entries / header_.l2_entries(), true));
+  auto const place = TRY(allocate(entries * 8 >> header_.cluster_bits, true));
   moved_ = true;
   header_.refcount_table_offset = place.offset;
   header_.refcount_table_clusters = static_cast<u32>(place.count);

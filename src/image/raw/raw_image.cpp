@@ -42,7 +42,7 @@ class RawImage final : public BlockImage {
   Result<> flush() override { return storage_.sync(); }
   Result<Extent> extent_at(u64 at) override {
     TRY(check_range(storage_.path(), at, 1, bytes_));
-    auto const extent = TRY(storage_.file().extent_at(at));
+    auto const extent = TRY(storage_.extent_at(at));
     if (extent.length == 0) return Extent{at, bytes_ - at, Presence::zero};  // the rounded end
     return Extent{at, extent.length, extent.data ? Presence::data : Presence::zero};
   }

@@ -23,10 +23,10 @@ Result<Description> describe(Storage const& storage) {
 }
 
 Result<> resize(Storage const& storage, u64 bytes) {
-  if (storage.file().kind() != host::File::Kind::regular) {
+  if (!storage.can_grow()) {
     return fail(Errc::unsupported, fmt::format("{}: a device keeps its size", storage.path()));
   }
-  TRY(storage.file().truncate(bytes));
+  TRY(storage.truncate(bytes));
   return storage.file().sync();
 }
 

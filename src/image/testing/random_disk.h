@@ -47,7 +47,8 @@ inline void expect_same(BlockImage& image, Shadow const& shadow) {
 /// As QEMU reads it. `format` is QEMU's name.
 inline void expect_same_as_qemu_reads(TestFolder const& folder, std::string const& path,
                                       std::string const& format, Shadow const& shadow) {
-  tool({"qemu-img", "convert", "-f", format, "-O", "raw", path, folder / "flat.raw"});
+  // A data file's name counts from where QEMU runs.
+  tool({"env", "-C", folder / "", "qemu-img", "convert", "-f", format, "-O", "raw", path, folder / "flat.raw"});
   auto const flat = host::read_text(folder / "flat.raw", 1 << 30);
   ASSERT_TRUE(flat);
   ASSERT_EQ(flat->size(), shadow.size());

@@ -46,8 +46,8 @@ u32 VdiLayout::encode(Block const& block) const {
 Result<> VdiLayout::begin_changes(Storage const& storage) {
   auto const end = TRY(blocks::survey(storage, *this, header_.extra));
   auto const in_use = blocks_in(end);
-  if (in_use < places_ && storage.file().kind() == host::File::Kind::regular) {
-    TRY(storage.file().truncate(header_.data_at + in_use * header_.stride()));
+  if (in_use < places_ && storage.can_grow()) {
+    TRY(storage.truncate(header_.data_at + in_use * header_.stride()));
   }
   places_ = in_use;
   auto count = std::vector<std::byte>(4);
@@ -59,7 +59,7 @@ Result<> VdiLayout::begin_changes(Storage const& storage) {
 }
 
 Result<blocks::Layout::NewBlock> VdiLayout::append(Storage const& storage) {
-  auto const regular = storage.file().kind() == host::File::Kind::regular;
+  auto const regular = storage.can_grow();
   auto const end = header_.data_at + (places_ + 1) * header_.stride();
   if (places_ >= entry_zero || (!regular && end > TRY(storage.size()))) {
     return fail(Errc::no_space, fmt::format("{}: vdi: no place for block {}", storage.path(), places_));
@@ -67,7 +67,7 @@ Result<blocks::Layout::NewBlock> VdiLayout::append(Storage const& storage) {
   auto count = std::vector<std::byte>(4);
   store_le<u32>(count.data(), static_cast<u32>(places_ + 1));
   TRY(storage.write(header_at::blocks_allocated, count));
-  if (regular) TRY(storage.file().truncate(end));
+  if (regular) TRY(storage.truncate(end));
   return NewBlock{.place = place_of(places_++), .zeroed = regular};
 }
 

@@ -99,9 +99,7 @@ Result<> close_gaps(Storage const& storage, Header& header, std::vector<u32>& ta
   TRY(storage.sync());
   header.allocated = count;
   TRY(write_numbers(storage, header));
-  return storage.file().kind() == host::File::Kind::regular
-             ? storage.file().truncate(header.data_at + count * header.stride())
-             : Result<>{};
+  return storage.can_grow() ? storage.truncate(header.data_at + count * header.stride()) : Result<>{};
 }
 
 }  // namespace

@@ -36,7 +36,7 @@ class FixedVhdImage final : public BlockImage {
   Result<> flush() override { return storage_.sync(); }
   Result<Extent> extent_at(u64 at) override {
     TRY(check_range(storage_.path(), at, 1, bytes_));
-    auto const extent = TRY(storage_.file().extent_at(at));
+    auto const extent = TRY(storage_.extent_at(at));
     return Extent{at, std::min(extent.length, bytes_ - at), extent.data ? Presence::data : Presence::zero};
   }
 

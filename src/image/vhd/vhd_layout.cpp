@@ -66,7 +66,7 @@ u32 VhdLayout::encode(Block const& block) const {
 }
 
 Result<> VhdLayout::begin_changes(Storage const& storage) {
-  if (storage.file().kind() != host::File::Kind::regular) {
+  if (!storage.can_grow()) {
     return fail(Errc::unsupported,
                 fmt::format("{}: vhd: a dynamic disk on a block device can only be read", storage.path()));
   }
@@ -75,7 +75,7 @@ Result<> VhdLayout::begin_changes(Storage const& storage) {
   auto const file_bytes = TRY(storage.size());
   if (footer_.at_end && file_bytes == wanted) return {};
   TRY(storage.write(end_, footer_.raw));
-  return file_bytes > wanted ? storage.file().truncate(wanted) : Result<>{};
+  return file_bytes > wanted ? storage.truncate(wanted) : Result<>{};
 }
 
 Result<blocks::Layout::NewBlock> VhdLayout::append(Storage const& storage) {

@@ -64,7 +64,7 @@ Result<> resize_fixed(Storage const& storage, Footer const& footer, u64 bytes) {
   }
   TRY(storage.write(bytes, changed));
   TRY(storage.sync());
-  TRY(storage.file().truncate(bytes + footer_bytes));
+  TRY(storage.truncate(bytes + footer_bytes));
   return storage.file().sync();
 }
 
@@ -80,7 +80,7 @@ u64 end_of_use(Footer const& footer, DynamicHeader const& header, std::vector<u3
 Result<> write_footers(Storage const& storage, Footer const& footer, u64 bytes, u64 end) {
   auto const changed = resized(footer, bytes);
   TRY(storage.write(end, changed));
-  if (TRY(storage.size()) > end + footer_bytes) TRY(storage.file().truncate(end + footer_bytes));
+  if (TRY(storage.size()) > end + footer_bytes) TRY(storage.truncate(end + footer_bytes));
   TRY(storage.sync());
   TRY(storage.write(0, changed));
   return storage.sync();
@@ -154,11 +154,11 @@ Result<CheckReport> check(Storage const& storage, Repair repair) {
   };
   auto report = TRY(check_placement(storage, std::move(placement), repair));
   if (footer.at_end) return report;
-  report.corruption("the footer at the end is gone; its copy at the start is used");
-  if (repair != Repair::all) return report;
+  report.stale("the footer at the end is gone; its copy at the start is used");
+  if (repair == Repair::none) return report;
   TRY(storage.write(std::max(end, report.end), footer.raw));
   TRY(storage.sync());
-  ++report.corruptions_fixed;
+  ++report.leaks_fixed;
   return report;
 }
 

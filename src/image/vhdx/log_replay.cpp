@@ -185,9 +185,8 @@ Result<> apply_to_file(Storage const& storage, LogReader const& reader, LogReade
       TRY(storage.write_zeroes(change.at, std::min(change.length, size - change.at), true));
     }
   }
-  auto const& file = storage.file();
-  auto const grows = file.kind() == host::File::Kind::regular && entry.last_file <= largest_file;
-  if (grows && TRY(storage.size()) < entry.last_file) TRY(file.truncate(entry.last_file));
+  auto const grows = storage.can_grow() && entry.last_file <= largest_file;
+  if (grows && TRY(storage.size()) < entry.last_file) TRY(storage.truncate(entry.last_file));
   return {};
 }
 

@@ -180,7 +180,7 @@ Result<> resize(Storage const& storage, u64 bytes) {
   }
   auto const old = tables.regions.bat;
   auto const region = Region{align_up(TRY(storage.size()), MiB), align_up(entries * 8, MiB)};
-  TRY(storage.file().truncate(region.end()));
+  TRY(storage.truncate(region.end()));
   TRY(storage.write(region.offset, std::as_bytes(std::span{bat})));
   TRY(storage.sync());
   TRY(tables.write_bat_region(region));

@@ -55,7 +55,7 @@ Result<u64> move_directory(Storage const& storage, Entries entries, u64 needed, 
     }
     entries[number] = static_cast<u32>(tables / sector);
   }
-  TRY(storage.file().truncate(align_up(tables, 64 * KiB)));
+  TRY(storage.truncate(align_up(tables, 64 * KiB)));
   TRY(storage.write(at, std::as_bytes(std::span{entries})));
   return at;
 }

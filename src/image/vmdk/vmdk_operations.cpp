@@ -38,7 +38,7 @@ struct Resizer {
     auto const storage = TRY(Storage::open(path, true, CacheMode::writeback));
     if (!disk.single) TRY(storage.lock());
     if (is_sparse(line)) return resize_sparse(storage, wanted);
-    TRY(storage.file().truncate((line.offset + wanted) * sector));
+    TRY(storage.truncate((line.offset + wanted) * sector));
     return storage.file().sync();
   }
 
@@ -136,10 +136,10 @@ struct SparseChecker {
         auto const copy_at = u64{redundant[number]} * sector;
         placement.metadata.push_back({number, copy_at, align_up(header.table_bytes(), sector)});
         if (copy_at < placement.end && TRY(entries(copy_at, per_table)) != table) {
-          report.corruption(fmt::format("the two copies of grain table {} differ", number));
-          if (repair == Repair::all) {
+          report.stale(fmt::format("the second copy of grain table {} differs", number));
+          if (repair != Repair::none) {
             TRY(storage.write(copy_at, std::as_bytes(std::span{table})));
-            ++report.corruptions_fixed;
+            ++report.leaks_fixed;
           }
         }
       }
@@ -251,6 +251,17 @@ Result<Description> describe(Storage const& storage) {
   description.facts = {{"cid", u64{descriptor.cid}},
                        {"parent cid", u64{descriptor.parent_cid}},
                        {"create type", descriptor.create_type}};
+  auto extents = FactList{{}, true};
+  for (auto const& line : descriptor.extents) {
+    auto fact = FactList{};
+    if (descriptor.create_type == "streamOptimized") fact.facts.push_back({"compressed", true});
+    fact.facts.push_back({"virtual size", line.sectors * sector});
+    fact.facts.push_back({"filename", disk.path_of(line)});
+    if (is_sparse(line)) fact.facts.push_back({"cluster size", description.cluster});
+    fact.facts.push_back({"format", disk.single ? std::string{} : line.type});
+    extents.facts.push_back({"", std::move(fact)});
+  }
+  description.facts.push_back({"extents", std::move(extents)});
   if (descriptor.parent_cid != no_parent) {
     description.backing_file = descriptor.parent_hint;
     description.backing_format = "vmdk";

@@ -1,0 +1,48 @@
+#include "image/backend.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <filesystem>
+
+#include "image/nbd/nbd_backend.h"
+
+namespace vireo::image {
+namespace {
+
+struct Scheme {
+  std::string_view name;
+  Result<std::unique_ptr<Backend>> (*open)(std::string const& url, bool writable);
+};
+constexpr auto schemes = std::to_array<Scheme>({
+    {"nbd", nbd::open_nbd},
+    {"nbds", nbd::open_nbd},
+    {"nbd+unix", nbd::open_nbd},
+    {"nbds+unix", nbd::open_nbd},
+});
+
+std::string_view scheme_of(std::string_view path) {
+  auto const end = path.find("://");
+  auto const name = end == std::string_view::npos ? std::string_view{} : path.substr(0, end);
+  auto const part_of_name = [](char each) { return (each >= 'a' && each <= 'z') || each == '+'; };
+  return std::ranges::all_of(name, part_of_name) ? name : std::string_view{};
+}
+
+}  // namespace
+
+bool is_url(std::string_view path) { return !scheme_of(path).empty(); }
+
+std::string name_beside(std::string const& image, std::string const& name) {
+  return is_url(name) ? name : (std::filesystem::path{image}.parent_path() / name).string();
+}
+
+Result<std::unique_ptr<Backend>> open_backend(std::string const& url, bool writable) {
+  auto const found = std::ranges::find(schemes, scheme_of(url), &Scheme::name);
+  if (found != schemes.end()) return found->open(url, writable);
+  auto names = std::string{};
+  for (auto const& each : schemes) names += fmt::format("{}{}://", names.empty() ? "" : ", ", each.name);
+  return fail(Errc::unsupported, fmt::format("{}: disks are reached by {} or as files", url, names));
+}
+
+}  // namespace vireo::image

@@ -1,0 +1,124 @@
+#include "image/luks/luks_format.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include "image/check_range.h"
+#include "image/luks/encrypted_storage.h"
+#include "image/luks/volume.h"
+#include "vocab/numbers.h"
+
+namespace vireo::image::luks {
+namespace {
+
+ReadHeader header_of(Storage const& storage) {
+  return [&storage](u64 at, Bytes into) { return storage.read(at, into); };
+}
+
+class LuksImage final : public BlockImage {
+ public:
+  LuksImage(Storage storage, Cipher cipher, u64 payload, u64 bytes)
+      : storage_{std::move(storage)}, encrypted_{std::move(cipher), payload}, bytes_{bytes} {}
+
+  Geometry geometry() const override {
+    return {.bytes = bytes_, .sector = 512, .cluster = 4096, .read_only = !storage_.writable()};
+  }
+  Result<> read(u64 at, Bytes into) override {
+    TRY(check_range(storage_.path(), at, into.size(), bytes_));
+    return encrypted_.read(storage_, at, into);
+  }
+  Result<> write(u64 at, ConstBytes from) override {
+    TRY(check_write(at, from.size()));
+    TRY(encrypted_.write(storage_, at, from));
+    return finish_write();
+  }
+  Result<> write_zeroes(u64 at, u64 length, bool) override {
+    TRY(check_write(at, length));
+    static auto const zeroes = std::vector<std::byte>(1 * MiB);
+    for (auto done = u64{0}; done < length; done += zeroes.size()) {
+      auto const part = ConstBytes{zeroes}.first(std::min<u64>(zeroes.size(), length - done));
+      TRY(encrypted_.write(storage_, at + done, part));
+    }
+    return finish_write();
+  }
+  /// A hole would read as noise, and would tell what is in use.
+  Result<> discard(u64 at, u64 length) override { return check_write(at, length); }
+  Result<> flush() override { return storage_.sync(); }
+  Result<Extent> extent_at(u64 at) override {
+    TRY(check_range(storage_.path(), at, 1, bytes_));
+    return Extent{at, bytes_ - at, Presence::data};
+  }
+
+ private:
+  Result<> check_write(u64 at, u64 length) const {
+    if (!storage_.writable())
+      return fail(Errc::denied, fmt::format("{}: is opened read-only", storage_.path()));
+    return check_range(storage_.path(), at, length, bytes_);
+  }
+  Result<> finish_write() const { return syncs_each_write(storage_.cache()) ? storage_.sync() : Result<>{}; }
+
+  Storage storage_;
+  EncryptedStorage encrypted_;
+  u64 bytes_;
+};
+
+Result<Volume> volume_of(Storage const& storage) {
+  auto const bytes = TRY(storage.size());
+  return TRY_IN(storage.path(), read_volume(header_of(storage), bytes));
+}
+Result<u64> disk_bytes(Storage const& storage, Volume const& volume) {
+  return align_down(TRY(storage.size()) - volume.payload, sector);
+}
+
+Result<std::unique_ptr<BlockImage>> open(Storage storage, OpenContext) {
+  auto const volume = TRY(volume_of(storage));
+  auto cipher = TRY(unlock(volume, header_of(storage), storage.path()));
+  auto const bytes = TRY(disk_bytes(storage, volume));
+  return std::make_unique<LuksImage>(std::move(storage), std::move(cipher), volume.payload, bytes);
+}
+
+Result<> create(CreateRequest const& request) {
+  auto options = OptionReader{request};
+  auto const wanted = TRY(read_options(options, ""));
+  TRY(options.finish());
+  if (!request.backing.path.empty())
+    return fail(Errc::unsupported, request.path + ": luks has no place for the name of a backing file");
+  auto const header = TRY(create_volume(wanted));
+  auto const file = TRY(host::File::open(request.path, {.write = true, .create = true, .exclusive = true}));
+  auto const written = [&]() -> Result<> {
+    TRY(file.write(0, header));
+    TRY(file.truncate(header.size() + align_up(request.bytes, sector)));
+    return file.sync();
+  }();
+  if (!written) ::unlink(request.path.c_str());
+  return written;
+}
+
+Result<Description> describe(Storage const& storage) {
+  auto const volume = TRY(volume_of(storage));
+  return Description{.bytes = TRY(disk_bytes(storage, volume)),
+                     .encrypted = true,
+                     .flat = true,
+                     .facts = describe_volume(volume, false)};
+}
+
+Result<> resize(Storage const& storage, u64 bytes) {
+  auto const volume = TRY(volume_of(storage));
+  if (!storage.can_grow())
+    return fail(Errc::unsupported, fmt::format("{}: a device keeps its size", storage.path()));
+  TRY(storage.truncate(volume.payload + bytes));
+  return storage.sync();
+}
+
+}  // namespace
+
+ImageFormat const format{.name = "luks",
+                         .probe = [](ConstBytes) { return false; },
+                         .open = open,
+                         .create = create,
+                         .describe = describe,
+                         .find_parent = nullptr,
+                         .check = nullptr,
+                         .resize = resize};
+
+}  // namespace vireo::image::luks

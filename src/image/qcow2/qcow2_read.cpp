@@ -27,7 +27,7 @@ Result<ClusterState> Qcow2Image::part_state(u64 part) {
 }
 
 ConstBytes Qcow2Image::view(u64 at, u64 length) {
-  if (storage_.writable() || at >= bytes_) return {};
+  if (storage_.writable() || encrypted_ || at >= bytes_) return {};
   auto const run = [&] {
     auto const lock = Lock{mutex_};
     return find_run(at, std::min(length, bytes_ - at));

@@ -1,6 +1,6 @@
 # Thin front of CMake and the tools. PRESET=dev|release|asan|tsan.
 PRESET ?= release
-.PHONY: setup configure build run test test-long bench bench-engine lint format
+.PHONY: setup configure build run test test-long bench bench-engine bench-image lint format
 setup:
 	@tools/setup
 configure: setup
@@ -20,6 +20,9 @@ bench: build
 # The engine against the host and QEMU's TCG; BENCH="--only integer --no-tcg" narrows it (bench/engine/README.md).
 bench-engine: build
 	@bench/engine/run --vireo build/$(PRESET)/bin $(BENCH)
+# Images against qemu-img; BENCH="--only convert --folder /dev/shm/bench".
+bench-image: build
+	@bench/image/run --vireo build/$(PRESET)/bin $(BENCH)
 lint:
 	@tools/lint
 format:

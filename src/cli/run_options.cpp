@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "engine/trace.h"
 #include "host/file.h"
 #include "machine/spec.h"
@@ -41,6 +43,20 @@ Result<> read_spec_file(machine::MachineConfig& config, std::string_view path) {
   return {};
 }
 
+/// False: it is none of them.
+Result<bool> take_limit(DiskConfig& disk, std::string_view part) {
+  auto const equals = std::min(part.find('='), part.size());
+  auto const name = part.substr(0, equals);
+  auto const value = part.substr(std::min(equals + 1, part.size()));
+  if (name == "iops") disk.iops = static_cast<u32>(TRY(parse_number(value, ~u32{0})));
+  if (name == "iops-burst") disk.iops_burst = static_cast<u32>(TRY(parse_number(value, ~u32{0})));
+  if (name == "bps") disk.bps.bytes = TRY(parse_size(value));
+  if (name == "bps-burst") disk.bps_burst.bytes = TRY(parse_size(value));
+  if (name == "throttle-group") disk.throttle_group = value;
+  return name == "iops" || name == "iops-burst" || name == "bps" || name == "bps-burst" ||
+         name == "throttle-group";
+}
+
 }  // namespace
 
 Result<DiskConfig> parse_disk(std::string_view text) {
@@ -60,10 +76,12 @@ Result<DiskConfig> parse_disk(std::string_view text) {
       disk.key_file = part.substr(9);
     else if (part.starts_with("cache="))
       disk.cache = part.substr(6);
-    else
+    else if (!TRY_IN(part, take_limit(disk, part)))
       return fail(
           Errc::invalid,
-          fmt::format("'{}' is not one of format=F, readonly, temporary, follow-backing, key-file=F, cache=M",
+          fmt::format("'{}' is not one of format=F, readonly, temporary, follow-backing, key-file=F, cache=M, "
+                      "iops=N, "
+                      "iops-burst=N, bps=SIZE, bps-burst=SIZE, throttle-group=NAME",
                       part));
   }
   return disk;
@@ -129,7 +147,8 @@ Result<RunRequest> parse_run(std::span<char const* const> arguments) {
       {"--kernel", "FILE", "boot this Linux kernel (bzImage, or vmlinux with PVH)", set_text(config.kernel)},
       {"--initrd", "FILE", "initial RAM disk", set_text(config.initrd)},
       {"--append", "TEXT", "kernel command line", set_text(config.append)},
-      {"--disk", "PATH[,format=F][,readonly][,temporary][,follow-backing][,key-file=F][,cache=M]",
+      {"--disk",
+       "PATH[,format=F][,readonly][,temporary][,follow-backing][,key-file=F][,cache=M][,iops=N][,bps=SIZE]...",
        "add a disk (format found by looking)",
        [&](std::string_view value) -> Result<> {
          if (!disks_given) config.disks.clear();

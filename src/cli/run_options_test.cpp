@@ -9,6 +9,19 @@
 namespace vireo::cli {
 namespace {
 
+TEST(RunOptions, TakesADisksLimits) {
+  auto const request = parse_run(std::array{
+      "debian", "--disk", "a.raw,iops=500,iops-burst=2000,bps=10MiB,bps-burst=1MiB,throttle-group=slow"});
+  ASSERT_TRUE(request) << request.error().what();
+  auto const& disk = request->config.disks.at(0);
+  EXPECT_EQ(disk.iops, 500u);
+  EXPECT_EQ(disk.iops_burst, 2000u);
+  EXPECT_EQ(disk.bps.bytes, u64{10} << 20);
+  EXPECT_EQ(disk.bps_burst.bytes, u64{1} << 20);
+  EXPECT_EQ(disk.throttle_group, "slow");
+  EXPECT_FALSE(parse_run(std::array{"debian", "--disk", "a.raw,iops=many"}));
+}
+
 TEST(RunOptions, FillsTheConfiguration) {
   auto const request =
       parse_run(std::array{"debian", "--cpus", "4", "--memory=2G", "--disk", "a,,b.raw,readonly,cache=none",

@@ -6,6 +6,7 @@
 #include <array>
 #include <filesystem>
 
+#include "image/http/http_backend.h"
 #include "image/nbd/nbd_backend.h"
 
 namespace vireo::image {
@@ -16,6 +17,8 @@ struct Scheme {
   Result<std::unique_ptr<Backend>> (*open)(std::string const& url, bool writable);
 };
 constexpr auto schemes = std::to_array<Scheme>({
+    {"http", http::HttpBackend::open},
+    {"https", http::HttpBackend::open},
     {"nbd", nbd::open_nbd},
     {"nbds", nbd::open_nbd},
     {"nbd+unix", nbd::open_nbd},

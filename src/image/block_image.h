@@ -49,6 +49,9 @@ class BlockImage {
   virtual Result<> flush() = 0;
   virtual Result<Extent> extent_at(u64 at) = 0;
   virtual Result<Place> place_at(u64 at) { return Place{.extent = TRY(extent_at(at))}; }
+  /// The beginning of the range as it lies in memory, where a disk opened for reading has it there; else empty,
+  /// and read() is the way. Valid as long as the image. Encrypted content has none.
+  virtual ConstBytes view(u64 /*at*/, u64 /*length*/) { return {}; }
   /// Whole clusters; formats that pack write them packed.
   virtual Result<> write_compressed(u64 at, ConstBytes from) { return write(at, from); }
   /// Null: opened for reading, or not asked for.

@@ -3,8 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <mutex>
+#include <optional>
 #include <vector>
 
+#include "host/file_view.h"
 #include "vocab/numbers.h"
 
 namespace vireo::image {
@@ -13,6 +16,21 @@ namespace {
 constexpr std::size_t zero_chunk{1u << 20};
 
 }  // namespace
+
+/// Made when it is first asked for.
+struct Storage::LazyView {
+  std::once_flag once{};
+  std::optional<host::FileView> view{};
+};
+void Storage::DropView::operator()(LazyView* view) const { delete view; }
+
+ConstBytes Storage::view(u64 at, u64 length) const {
+  if (!view_) return {};
+  std::call_once(view_->once, [this] {
+    if (auto made = host::FileView::create(file_)) view_->view = std::move(*made);
+  });
+  return view_->view ? view_->view->populated(at, length) : ConstBytes{};
+}
 
 Result<Storage> Storage::open(std::string const& path, bool writable, CacheMode cache) {
   auto storage = Storage{};
@@ -34,6 +52,7 @@ Result<Storage> Storage::open(std::string const& path, bool writable, CacheMode 
   if (storage.file_.kind() == host::File::Kind::other) {
     return fail(Errc::invalid, fmt::format("{}: is neither a file nor a block device", path));
   }
+  if (!writable && !is_direct(cache)) storage.view_.reset(new LazyView{});
   storage.writable_ = writable;
   storage.cache_ = cache;
   return storage;

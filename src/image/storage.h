@@ -18,6 +18,8 @@ class Storage {
 
   /// Behind the end of the file there are zeroes.
   Result<> read(u64 at, Bytes into) const;
+  /// As BlockImage::view.
+  ConstBytes view(u64 at, u64 length) const;
   Result<> write(u64 at, ConstBytes from) const;
   Result<> write_zeroes(u64 at, u64 length, bool may_unmap) const;
   /// Gives space back where the file system can; never an error when it cannot.
@@ -51,6 +53,11 @@ class Storage {
   std::unique_ptr<Backend> backend_;  // in place of file_
   bool writable_{};
   CacheMode cache_{};
+  struct LazyView;
+  struct DropView {
+    void operator()(LazyView* view) const;
+  };
+  std::unique_ptr<LazyView, DropView> view_;
   // O_DIRECT: a write that starts or ends inside a block reads the block, changes it and writes it, alone.
   std::unique_ptr<std::shared_mutex> edges_{std::make_unique<std::shared_mutex>()};
 };

@@ -23,6 +23,9 @@ struct DiskConfig {
   bool temporary{};                // writes go to an overlay that is gone when the machine ends
   bool follow_backing{};           // opens the backing files that the image names
   std::string key_file;            // holds the passphrase of an encrypted image
+  u32 iops{}, iops_burst{};        // operations a second, and at once after a rest; 0: no limit, a tenth of it
+  Size bps, bps_burst;             // bytes likewise
+  std::string throttle_group;      // disks that name the same one are limited together
 
   static void fields(auto&& s, auto&& f) {
     f("path", s.path);
@@ -32,6 +35,11 @@ struct DiskConfig {
     f("temporary", s.temporary);
     f("follow_backing", s.follow_backing);
     f("key_file", s.key_file);
+    f("iops", s.iops);
+    f("iops_burst", s.iops_burst);
+    f("bps", s.bps);
+    f("bps_burst", s.bps_burst);
+    f("throttle_group", s.throttle_group);
   }
 };
 

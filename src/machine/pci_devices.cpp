@@ -18,6 +18,7 @@
 #include "image/create_qcow2.h"
 #include "image/key_ring.h"
 #include "image/open_image.h"
+#include "image/throttle/throttled_image.h"
 #include "net/nat/nat.h"
 
 namespace vireo::machine {
@@ -32,6 +33,13 @@ image::CacheMode cache_mode(std::string_view name) {
   if (name == "directsync") return CacheMode::directsync;
   if (name == "unsafe") return CacheMode::unsafe;
   return CacheMode::writeback;
+}
+
+image::ThrottleLimits limits_of(DiskConfig const& config) {
+  return {.operations = config.iops,
+          .operations_burst = config.iops_burst,
+          .bytes = config.bps.bytes,
+          .bytes_burst = config.bps_burst.bytes};
 }
 
 /// A fresh overlay on `config`'s image. Its name is gone once it is open, so that no end of this process leaves
@@ -53,13 +61,25 @@ Result<std::unique_ptr<image::BlockImage>> open_temporary(DiskConfig const& conf
   return image;
 }
 
-Result<std::unique_ptr<image::BlockImage>> open_disk(DiskConfig const& config) {
+Result<std::unique_ptr<image::BlockImage>> open_image(DiskConfig const& config) {
   if (!config.key_file.empty()) TRY(image::offer_key_file(config.key_file));
   if (config.temporary) return open_temporary(config);
   return image::open_image(config.path, {.format = config.format,
                                          .read_only = config.readonly,
                                          .cache = cache_mode(config.cache),
                                          .follow_references = config.follow_backing});
+}
+
+Result<std::unique_ptr<image::BlockImage>> open_disk(DiskConfig const& config) {
+  auto const limits = limits_of(config);
+  TRY_IN(config.path, image::check_limits(limits));
+  auto image = TRY(open_image(config));
+  if (!config.throttle_group.empty()) {
+    auto group = TRY_IN(config.path, image::throttle_group(config.throttle_group, limits));
+    return std::make_unique<image::ThrottledImage>(std::move(image), std::move(group));
+  }
+  if (!limits.any()) return image;
+  return std::make_unique<image::ThrottledImage>(std::move(image), std::make_shared<image::Throttle>(limits));
 }
 
 Result<std::unique_ptr<virtio::VirtioDevice>> create_disk(DiskConfig const& config) {

@@ -54,6 +54,16 @@ Result<u64> MappedImage::read_some(u64 at, Bytes into) {
   return run.length;
 }
 
+ConstBytes MappedImage::view(u64 at, u64 length) {
+  if (storage_->writable() || at >= shape_.bytes) return {};
+  auto const run = [&] {
+    auto const lock = Lock{mutex_};
+    return find_run(at, std::min(length, shape_.bytes - at));
+  }();
+  if (!run || run->state.kind != Kind::data) return {};
+  return storage_->view(run->state.offset + at % shape_.block, run->length);
+}
+
 Result<BlockImage::Place> MappedImage::place_at(u64 at) {
   auto place = Place{.extent = TRY(extent_at(at))};
   if (place.extent.presence != Presence::data) return place;

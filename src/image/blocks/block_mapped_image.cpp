@@ -141,6 +141,16 @@ Result<> BlockMappedImage::write_tables() {
   return outcome;
 }
 
+ConstBytes BlockMappedImage::view(u64 at, u64 length) {
+  if (storage_.writable() || at >= shape_.bytes) return {};
+  auto const run = [&] {
+    auto const lock = Lock{mutex_};
+    return find_run(at, std::min(length, shape_.bytes - at));
+  }();
+  if (!run || run->kind != Kind::data) return {};
+  return storage_.view(run->file_at, run->length);
+}
+
 Result<BlockImage::Place> BlockMappedImage::place_at(u64 at) {
   auto place = Place{.extent = TRY(extent_at(at))};
   auto const lock = Lock{mutex_};

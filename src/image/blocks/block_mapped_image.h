@@ -20,6 +20,7 @@ class BlockMappedImage final : public BlockImage {
 
   Geometry geometry() const override;
   Result<> read(u64 at, Bytes into) override;
+  ConstBytes view(u64 at, u64 length) override;
   Result<> write(u64 at, ConstBytes from) override;
   Result<> write_zeroes(u64 at, u64 length, bool may_unmap) override;
   Result<> discard(u64 at, u64 length) override;

@@ -25,6 +25,7 @@ namespace vireo::image {
 namespace {
 
 constexpr u64 piece{4 * MiB};
+constexpr u64 part_bytes{1 * MiB};
 
 class Converter {
  public:
@@ -109,10 +110,29 @@ class Converter {
     return {};
   }
 
+  /// In parts that stay in the processor's cache from reading to writing.
   Result<> copy_bytes(BlockImage& target, BlockImage* below, u64 at, u64 length) {
-    auto bytes = std::vector<std::byte>(length);
-    TRY(source_.read(at, bytes));
-    if (below != nullptr) return put_differences(target, *below, at, bytes);
+    thread_local auto buffer = std::vector<std::byte>{};
+    auto const window = request_.compress ? std::max<u64>(part_bytes, target.geometry().cluster) : part_bytes;
+    auto const may_view = below == nullptr && !request_.compress;
+    for (auto const end = at + length; at < end;) {
+      auto const wanted = std::min(window - at % window, end - at);
+      if (auto const seen = may_view ? source_.view(at, wanted) : ConstBytes{}; !seen.empty()) {
+        TRY(put_bytes(target, at, seen));
+        at += seen.size();
+        continue;
+      }
+      if (buffer.size() < wanted) buffer.resize(window);
+      auto const part = Bytes{buffer}.first(wanted);
+      TRY(source_.read(at, part));
+      TRY(below != nullptr ? put_differences(target, *below, at, part) : put_bytes(target, at, part));
+      at += part.size();
+    }
+    return {};
+  }
+
+  Result<> put_bytes(BlockImage& target, u64 at, ConstBytes bytes) {
+    auto const length = bytes.size();
     auto const cluster = u64{target.geometry().cluster};
     auto const grain = request_.compress      ? cluster
                        : request_.sparse == 0 ? length
@@ -121,16 +141,16 @@ class Converter {
     auto const head = request_.compress ? std::min((cluster - at % cluster) % cluster, length) : 0;
     auto const put = [&](u64 start, u64 part, bool zero) -> Result<> {
       if (zero && request_.sparse != 0) return put_zeroes(target, at + start, part);
-      auto const content = ConstBytes{bytes}.subspan(start, part);
+      auto const content = bytes.subspan(start, part);
       return request_.compress ? target.write_compressed(at + start, content)
                                : target.write(at + start, content);
     };
-    if (head != 0) TRY(put(0, head, all_zero(ConstBytes{bytes}.first(head))));
-    return for_each_kind(ConstBytes{bytes}.subspan(head), grain,
+    if (head != 0) TRY(put(0, head, all_zero(bytes.first(head))));
+    return for_each_kind(bytes.subspan(head), grain,
                          [&](u64 start, u64 part, bool zero) { return put(head + start, part, zero); });
   }
 
-  Result<> put_differences(BlockImage& target, BlockImage& below, u64 at, std::vector<std::byte> const& bytes) {
+  Result<> put_differences(BlockImage& target, BlockImage& below, u64 at, ConstBytes bytes) {
     auto old = std::vector<std::byte>(bytes.size());
     TRY(read_padded(below, at, old));
     auto const step = u64{4096};
@@ -146,7 +166,7 @@ class Converter {
       }
       while (end < bytes.size() && differs(end)) end += step;
       end = std::min<u64>(end, bytes.size());
-      TRY(target.write(at + start, ConstBytes{bytes}.subspan(start, end - start)));
+      TRY(target.write(at + start, bytes.subspan(start, end - start)));
       start = end;
     }
     return {};

@@ -22,8 +22,8 @@ struct SnapshotInfo {
 /// What only this format has, by qemu-img's names.
 struct Fact;
 struct FactList {
-  std::vector<Fact> facts{};
-  bool is_array{};  // the facts have no keys
+  std::vector<Fact> facts;  // no initializer: Fact is not complete here
+  bool is_array{};          // the facts have no keys
 };
 struct Fact {
   std::string key;

@@ -324,7 +324,7 @@ class Checker {
     for (auto index = u64{0}; index < l1.size(); ++index) {
       auto const table = l1[index] & l1_entry::offset_mask;
       if (table == 0 || table % cluster_ != 0 || !inside(table, cluster_)) continue;
-      TRY(check(l1[index], l1_entry::copied, l1_at + index * 8, "L2 cluster"));
+      static_cast<void>(TRY(check(l1[index], l1_entry::copied, l1_at + index * 8, "L2 cluster")));
       if (header_.external_data()) continue;
       auto const entries = TRY(read_entries(table, cluster_ / 8));
       for (auto each = u64{0}; each < entries.size(); each += header_.l2_words()) {
@@ -332,7 +332,7 @@ class Checker {
         auto const at = entry & l2_entry::offset_mask;
         if ((entry & l2_entry::compressed) != 0 || at == 0 || at % cluster_ != 0 || !inside(at, cluster_))
           continue;
-        TRY(check(entry, l2_entry::copied, table + each * 8, "data cluster"));
+        static_cast<void>(TRY(check(entry, l2_entry::copied, table + each * 8, "data cluster")));
       }
     }
     return {};

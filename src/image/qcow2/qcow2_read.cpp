@@ -26,6 +26,16 @@ Result<ClusterState> Qcow2Image::part_state(u64 part) {
   return state.part(part & ((u64{1} << more) - 1), part_bits_);
 }
 
+ConstBytes Qcow2Image::view(u64 at, u64 length) {
+  if (storage_.writable() || encrypted_ || at >= bytes_) return {};
+  auto const run = [&] {
+    auto const lock = Lock{mutex_};
+    return find_run(at, std::min(length, bytes_ - at));
+  }();
+  if (!run || run->state.kind != Kind::data) return {};
+  return data().view(run->state.offset + (at & ((u64{1} << part_bits_) - 1)), run->length);
+}
+
 /// The stretch from `at` that is of one kind and, for data, lies in one piece. Called with the lock held.
 Result<Qcow2Image::Run> Qcow2Image::find_run(u64 at, u64 length) {
   auto const first = at >> part_bits_;

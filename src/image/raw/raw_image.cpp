@@ -24,6 +24,7 @@ class RawImage final : public BlockImage {
     TRY(check_range(storage_.path(), at, into.size(), bytes_));
     return storage_.read(at, into);
   }
+  ConstBytes view(u64 at, u64 length) override { return storage_.view(at, length); }
   Result<> write(u64 at, ConstBytes from) override {
     TRY(check_write(at, from.size()));
     if (probed_ && at < sector) TRY(check_first_sector(at, from));

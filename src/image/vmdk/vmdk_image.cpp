@@ -81,6 +81,13 @@ Result<> VmdkImage::flush() {
   return {};
 }
 
+ConstBytes VmdkImage::view(u64 at, u64 length) {
+  if (at >= geometry_.bytes) return {};
+  auto const& part = part_at(at);
+  auto const there = part.image->geometry().bytes - (at - part.start);
+  return part.image->view(at - part.start, std::min(length, there));
+}
+
 Result<BlockImage::Place> VmdkImage::place_at(u64 at) {
   TRY(check_range(identity_.storage->path(), at, 1, geometry_.bytes));
   auto const& part = part_at(at);

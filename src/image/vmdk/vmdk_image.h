@@ -33,6 +33,7 @@ class VmdkImage final : public BlockImage {
   Result<> flush() override;
   Result<Extent> extent_at(u64 at) override;
   Result<Place> place_at(u64 at) override;
+  ConstBytes view(u64 at, u64 length) override;
   /// The content id as it was when the image was opened.
   u32 cid() const { return identity_.cid; }
 

@@ -2,7 +2,7 @@
 
 // A hostile header: any error is fine; crashes, hangs and reads outside of what there is are not.
 extern "C" int LLVMFuzzerTestOneInput(vireo::u8 const* data, std::size_t size) {
-  using namespace vireo;  // NOLINT
+  using namespace vireo;  // NOLINT: one program
   // SOUND: characters seen as bytes.
   auto const input = ConstBytes{reinterpret_cast<std::byte const*>(data), size};
   auto const read = [&](u64 at, Bytes into) -> Result<> {

@@ -166,7 +166,7 @@ class LuksHeader : public ::testing::Test {
 };
 
 TEST_F(LuksHeader, ThatAsksForTooMuchIsRefused) {
-  using namespace luks;  // NOLINT
+  using namespace luks;  // NOLINT: one test
   EXPECT_EQ(after_writing(header_at::slots + slot_at::iterations, number(~u32{0})), Errc::corrupt);
 }
 TEST_F(LuksHeader, WithALongKeyIsRefused) {

@@ -17,10 +17,23 @@ constexpr std::size_t zero_chunk{1u << 20};
 
 }  // namespace
 
-/// Made when it is first asked for.
+/// What is known of a file that nobody writes to; found when it is first asked for.
 struct Storage::LazyView {
   std::once_flag once{};
   std::optional<host::FileView> view{};
+  // Some file systems walk through all of a run of data to find its end: once is enough.
+  std::mutex mutex{};
+  host::File::Extent last{};
+
+  std::optional<host::File::Extent> known(u64 at) {
+    auto const lock = std::lock_guard{mutex};
+    if (at < last.start || at - last.start >= last.length) return std::nullopt;
+    return host::File::Extent{.start = at, .length = last.length - (at - last.start), .data = last.data};
+  }
+  void keep(host::File::Extent const& extent) {
+    auto const lock = std::lock_guard{mutex};
+    last = extent;
+  }
 };
 void Storage::DropView::operator()(LazyView* view) const { delete view; }
 
@@ -74,6 +87,12 @@ Result<> Storage::truncate(u64 bytes) const {
 }
 
 Result<host::File::Extent> Storage::extent_at(u64 at) const {
+  if (view_) {
+    if (auto const known = view_->known(at)) return *known;
+    auto const found = TRY(file_.extent_at(at));
+    view_->keep(found);
+    return found;
+  }
   if (!backend_) return file_.extent_at(at);
   return at < backend_->size() ? backend_->extent_at(at) : host::File::Extent{.start = at};
 }

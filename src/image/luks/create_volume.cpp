@@ -18,7 +18,7 @@ Result<u32> iterations_for(NewVolume const& wanted, u64 milliseconds) {
   constexpr auto probe = u32{20'000};
   auto const salt = std::vector<std::byte>(salt_bytes);
   auto const start = host::monotonic_ns();
-  TRY(derive_key(wanted.hash, salt, salt, probe, wanted.key_bytes));
+  static_cast<void>(TRY(derive_key(wanted.hash, salt, salt, probe, wanted.key_bytes)));
   auto const took = std::max<u64>(host::monotonic_ns() - start, 1);
   auto const count =
       static_cast<double>(probe) * static_cast<double>(milliseconds) * 1e6 / static_cast<double>(took);
@@ -82,7 +82,7 @@ Result<NewVolume> read_options(OptionReader& options, std::string const& prefix)
   auto any = Key{wanted.key_bytes};
   TRY(fill_random(any.writable()));  // XTS refuses a key of two equal halves
   static_cast<void>(TRY(Cipher::create(wanted.cipher, wanted.mode, std::move(any))));
-  TRY(digest_size(wanted.hash));
+  static_cast<void>(TRY(digest_size(wanted.hash)));
   return wanted;
 }
 

@@ -125,8 +125,9 @@ void Generator::native(Item const& item) {
     need_vectors(item);
   }
   auto const& flags = x86::row_of(insn).flags;
+  auto const touches_flags = flags.read != 0 || item.writes_flags;
   auto const provide_flags = [&] {
-    if (flags.read == 0 && !item.writes_flags) return;
+    if (!touches_flags) return;
     if (item.flags_needed != 0) restore_flags();
     if (item.writes_flags) flags_written();
   };
@@ -138,8 +139,7 @@ void Generator::native(Item const& item) {
   if (checked) provide_flags();
   if (item.memory_operand != 0xff) memory = reach(item);
   if (!checked) {
-    auto const restores =
-        (flags.read != 0 || item.writes_flags) && item.flags_needed != 0 && !flags_in_register_;
+    auto const restores = touches_flags && item.flags_needed != 0 && !flags_in_register_;
     if (restores && item.memory_operand != 0xff) memory = in_scratch(memory);
     provide_flags();
   }
@@ -167,11 +167,7 @@ void Generator::load_address(Item const& item) {
   if (memory.rip_relative) {
     return put_linear(to, item.offset + insn.length + memory.displacement, width);
   }
-  auto const from = Mem{.base = memory.base == x86::no_register ? Reg::none : host(memory.base),
-                        .index = memory.index == x86::no_register ? Reg::none : host(memory.index),
-                        .scale = memory.scale,
-                        .disp = static_cast<i32>(memory.displacement)};
-  out_.lea(width, to, from);
+  out_.lea(width, to, registers_of(insn));
 }
 
 // Vector registers are loaded when the first block needs them after C++ code ran.

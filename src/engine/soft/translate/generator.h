@@ -76,6 +76,10 @@ class Generator {
   void check(Item const& item, u32 size, bool write);
   /// Where the operand in memory is reached, perhaps by r10 or r11; the flags may be lost.
   Mem reach(Item const& item);
+  /// Base, index and displacement of an operand whose displacement has 32 bits.
+  Mem registers_of(x86::Instruction const& insn) const;
+  /// r10 = the address. Leaves the flags.
+  void to_scratch(Mem const& guest, Width width = Width::q);
   Mem reach_by_distance(Item const& item, Mem guest, u32 size, bool write);
   /// The same place as r10 alone.
   Mem in_scratch(Mem place);
@@ -86,8 +90,8 @@ class Generator {
   Reg check_group(AccessGroup const& group, Item const& item, bool first_writes);
   /// r10 = linear address -> r10 = offset in its page, r11 = offset of the entry.
   void check_tag(bool write, u32 bytes, Label& miss);
-  /// The same, and `into` = the distance; by the stack pointer's own page.
-  void check_stack(Cold& miss);
+  /// The same, and `into` = the distance; by the stack pointer's own page. r11 stays.
+  void check_stack_page(Cold& miss, Label& otherwise);
   void find_distance(Cold& miss);
   void try_stack_page(Cold& miss);
   Cold& refill_cold(Item const& item, u32 size, bool write);

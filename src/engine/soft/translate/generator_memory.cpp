@@ -78,6 +78,21 @@ void Generator::put_linear(Reg to, i64 offset, Width width) {
   }
 }
 
+Mem Generator::registers_of(x86::Instruction const& insn) const {
+  auto const& memory = insn.memory;
+  return {.base = memory.base == x86::no_register ? Reg::none : host(memory.base),
+          .index = memory.index == x86::no_register ? Reg::none : host(memory.index),
+          .scale = memory.scale,
+          .disp = static_cast<i32>(memory.displacement)};
+}
+
+void Generator::to_scratch(Mem const& guest, Width width) {
+  if (guest.base != Reg::none && guest.index == Reg::none && guest.disp == 0)
+    out_.mov(width, scratch, guest.base);
+  else
+    out_.lea(width, scratch, guest);
+}
+
 void Generator::address(Item const& item) {
   auto const& insn = item.insn;
   auto const& memory = insn.memory;
@@ -87,17 +102,12 @@ void Generator::address(Item const& item) {
   } else if (memory.displacement != static_cast<i32>(memory.displacement)) {
     out_.mov_imm(scratch, static_cast<u64>(memory.displacement));
   } else {
-    auto const base = memory.base == x86::no_register ? Reg::none : host(memory.base);
-    auto const index = memory.index == x86::no_register ? Reg::none : host(memory.index);
-    if (index == Reg::none && base != Reg::none && memory.displacement == 0) {
-      out_.mov(width, scratch, base);
-    } else if (index == Reg::none && base == Reg::none) {
+    auto const guest = registers_of(insn);
+    if (guest.index == Reg::none && guest.base == Reg::none) {
       auto const value = static_cast<u64>(memory.displacement);
       out_.mov_imm(scratch, width == Width::q ? value : static_cast<u32>(value));
     } else {
-      out_.lea(
-          width, scratch,
-          {.base = base, .index = index, .scale = memory.scale, .disp = static_cast<i32>(memory.displacement)});
+      to_scratch(guest, width);
     }
   }
   if (memory.segment == SegmentRegister::fs) out_.alu(Alu::add, Width::q, scratch, VIREO_CONTEXT(fs_base));
@@ -113,18 +123,20 @@ void Generator::check_tag(bool write, u32 bytes, Label& miss) {
 
 // r10 = linear address; the distance goes where `miss` wants it.
 void Generator::find_distance(Cold& miss) {
-  if (miss.stack) return check_stack(miss);
-  check_tag(miss.write, miss.bytes, miss.entry);
-  out_.load(Width::q, miss.into, TlbCode::distance(miss.write));
+  if (miss.stack) {
+    check_stack_page(miss, miss.entry);
+  } else {
+    check_tag(miss.write, miss.bytes, miss.entry);
+    out_.load(Width::q, miss.into, TlbCode::distance(miss.write));
+  }
   out_.bind(miss.back);
 }
 
-void Generator::check_stack(Cold& miss) {
+void Generator::check_stack_page(Cold& miss, Label& otherwise) {
   out_.alu(Alu::xor_, Width::q, scratch, TlbCode::stack_tag(miss.write));
   out_.alu_imm(Alu::cmp, Width::q, scratch, last_offset - static_cast<i32>(miss.bytes));
-  out_.jcc(Cond::a, miss.entry);
+  out_.jcc(Cond::a, otherwise);
   out_.load(Width::q, miss.into, TlbCode::stack_distance(miss.write));
-  out_.bind(miss.back);
 }
 
 // Another page than the last time, or the end of one. Goes on with r10 = linear address when the TLB does not
@@ -134,10 +146,7 @@ void Generator::try_stack_page(Cold& miss) {
   out_.alu(Alu::xor_, Width::q, scratch, TlbCode::stack_tag(miss.write));
   out_.call(miss.write ? trampolines_.stack_write : trampolines_.stack_read);
   out_.jcc(Cond::ne, unknown);
-  out_.alu(Alu::xor_, Width::q, scratch, TlbCode::stack_tag(miss.write));
-  out_.alu_imm(Alu::cmp, Width::q, scratch, last_offset - static_cast<i32>(miss.bytes));
-  out_.jcc(Cond::a, beyond);
-  out_.load(Width::q, miss.into, TlbCode::stack_distance(miss.write));
+  check_stack_page(miss, beyond);
   out_.jmp(miss.back);
   out_.bind(beyond);
   out_.alu(Alu::xor_, Width::q, scratch, TlbCode::stack_tag(miss.write));
@@ -170,13 +179,7 @@ void Generator::check(Item const& item, u32 size, bool write) {
 
 // The registers of the guest are ready before the entry is: the access waits for the distance alone.
 Mem Generator::reach_by_distance(Item const& item, Mem guest, u32 size, bool write) {
-  auto const to_scratch = [&] {
-    if (guest.index == Reg::none && guest.disp == 0)
-      out_.mov(Width::q, scratch, guest.base);
-    else
-      out_.lea(Width::q, scratch, guest);
-  };
-  to_scratch();
+  to_scratch(guest);
   auto& miss = refill_cold(item, size, write);
   miss.stack = guest.base == guest_stack_pointer && guest.index == Reg::none;
   find_distance(miss);
@@ -186,7 +189,7 @@ Mem Generator::reach_by_distance(Item const& item, Mem guest, u32 size, bool wri
     guest.base = second_scratch;
     return guest;
   }
-  to_scratch();
+  to_scratch(guest);
   return {.base = scratch, .index = second_scratch};
 }
 
@@ -200,14 +203,8 @@ Mem Generator::reach(Item const& item) {
   if (item.group != Item::no_group)
     return reach_in_group(item, static_cast<i32>(item.insn.memory.displacement));
   lose_flags(item.flags_needed);
-  auto const& memory = item.insn.memory;
-  if (mode_.code64() && is_plain(item.insn)) {
-    auto const guest = Mem{.base = memory.base == x86::no_register ? Reg::none : host(memory.base),
-                           .index = memory.index == x86::no_register ? Reg::none : host(memory.index),
-                           .scale = memory.scale,
-                           .disp = static_cast<i32>(memory.displacement)};
-    return reach_by_distance(item, guest, operand.size, operand.written);
-  }
+  if (mode_.code64() && is_plain(item.insn))
+    return reach_by_distance(item, registers_of(item.insn), operand.size, operand.written);
   if (mode_.code64())
     address(item);
   else
@@ -248,11 +245,7 @@ Reg Generator::distance(u32 number) {
 
 Reg Generator::check_group(AccessGroup const& group, Item const& item, bool first_writes) {
   lose_flags(item.flags_needed);
-  auto const base = host(group.base);
-  if (group.low == 0)
-    out_.mov(Width::q, scratch, base);
-  else
-    out_.lea(Width::q, scratch, {.base = base, .disp = group.low});
+  to_scratch({.base = host(group.base), .disp = group.low});
   return check_range(group, item, first_writes);
 }
 

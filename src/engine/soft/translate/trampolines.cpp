@@ -90,10 +90,10 @@ class Writer {
     out_.pop(second_scratch);
     out_.jcc(Cond::ne, missed);
     out_.mov(Width::q, second_scratch, Reg::rax);
-    for (auto i = clobbered.size(); i-- > 0;) out_.pop(clobbered[i]);
+    pop_registers();
     out_.ret();
     out_.bind(missed);
-    for (auto i = clobbered.size(); i-- > 0;) out_.pop(clobbered[i]);
+    pop_registers();
     out_.alu_imm(Alu::or_, Width::q, Reg::rsp, 0xff);
     out_.lea(Width::q, Reg::rsp, {.base = Reg::rsp, .disp = 1});
     out_.jmp(access_exit);
@@ -106,7 +106,7 @@ class Writer {
     out_.pop(scratch);
     out_.pop(second_scratch);
     out_.mov(Width::q, second_scratch, Reg::rax);
-    for (auto i = clobbered.size(); i-- > 0;) out_.pop(clobbered[i]);
+    pop_registers();
     out_.ret();
   }
 
@@ -147,14 +147,14 @@ class Writer {
     out_.alu_imm(Alu::add, Width::q, Reg::rsp, 8);
     out_.mov(Width::q, scratch, Reg::rax);
     out_.pop(second_scratch);
-    for (auto i = clobbered.size(); i-- > 0;) out_.pop(clobbered[i]);
+    pop_registers();
     out_.ret();
   }
 
   /// With r10 as address and r11 as site; leaves r10, r11 and the registers on the stack, the result in RAX.
   template <typename Function>
   void call_function(Function function, bool with_registers = false) {
-    for (auto const reg : clobbered) out_.push(reg);
+    push_registers();
     out_.push(second_scratch);
     out_.push(scratch);
     if (with_registers)
@@ -178,7 +178,7 @@ class Writer {
 
   void change_privilege(PrivilegeFunction function, u8 const* otherwise) {
     static_assert(clobbered.size() % 2 == 1);  // the stack is a multiple of 16 at the call
-    for (auto const reg : clobbered) out_.push(reg);
+    push_registers();
     out_.push(second_scratch);
     out_.lea(Width::q, Reg::rsi, {.base = Reg::rsp, .disp = 8});
     out_.mov(Width::d, Reg::rdx, second_scratch);
@@ -188,7 +188,7 @@ class Writer {
     out_.call(Reg::rax);
     out_.mov(Width::q, scratch, Reg::rax);
     out_.pop(second_scratch);
-    for (auto i = clobbered.size(); i-- > 0;) out_.pop(clobbered[i]);
+    pop_registers();
     auto refused = Label{};
     out_.test(Width::q, scratch, scratch);
     out_.jcc(Cond::e, refused);
@@ -205,7 +205,7 @@ class Writer {
     static_assert(clobbered.size() % 2 == 1);  // the stack is a multiple of 16 at the call
     out_.pushfq();
     out_.push(what);
-    for (auto const reg : clobbered) out_.push(reg);
+    push_registers();
     out_.push(what);
     out_.mov(Width::q, Reg::rsi, what);
     out_.lea(Width::q, Reg::rdi, {.base = Reg::rsp, .disp = 16 + static_cast<i32>(clobbered.size() + 1) * 8});
@@ -215,7 +215,7 @@ class Writer {
     out_.pop(what);
     auto const other = what == scratch ? second_scratch : scratch;
     out_.mov(Width::q, other, Reg::rax);
-    for (auto i = clobbered.size(); i-- > 0;) out_.pop(clobbered[i]);
+    pop_registers();
     out_.pop(what);
     auto refused = Label{};
     out_.test(Width::q, other, other);
@@ -245,6 +245,13 @@ class Writer {
   }
 
  private:
+  void push_registers() {
+    for (auto const reg : clobbered) out_.push(reg);
+  }
+  void pop_registers() {
+    for (auto i = clobbered.size(); i-- > 0;) out_.pop(clobbered[i]);
+  }
+
   // XSAVE (4) or XRSTOR (5) of [r10]; FXSAVE and FXRSTOR without AVX.
   void vector_state(u8 operation, u8) {
     if (!avx_) {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "host/file_view.h"
+#include "image/check_range.h"
 #include "vocab/numbers.h"
 
 namespace vireo::image {
@@ -147,6 +148,11 @@ Result<> Storage::discard(u64 at, u64 length) const {
   auto const punched = file_.punch_hole(at, length);
   if (punched || punched.error().code() == Errc::unsupported) return {};
   return punched;
+}
+
+Result<> Storage::check_write(u64 at, u64 length, u64 bytes) const {
+  if (!writable_) return fail(Errc::denied, fmt::format("{}: is opened read-only", path()));
+  return check_range(path(), at, length, bytes);
 }
 
 Result<> Storage::sync() const {

@@ -30,6 +30,10 @@ class Storage {
   /// A file of its own size; devices and other machines keep theirs.
   bool can_grow() const { return !backend_ && file_.kind() == host::File::Kind::regular; }
   Result<> truncate(u64 bytes) const;
+  /// Whether a write of this range of a disk of `bytes` may begin: Errc::denied when opened read-only.
+  Result<> check_write(u64 at, u64 length, u64 bytes) const;
+  /// What a write ends with, by the cache mode.
+  Result<> finish_write() const { return syncs_each_write(cache_) ? sync() : Result<>{}; }
   /// As File's.
   Result<host::File::Extent> extent_at(u64 at) const;
   /// Alone as a writer, shared as a reader. Errc::busy otherwise.

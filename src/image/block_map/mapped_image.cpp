@@ -50,9 +50,7 @@ BlockImage::Geometry MappedImage::geometry() const {
 }
 
 Result<> MappedImage::check_write(u64 at, u64 length) {
-  if (!storage_->writable())
-    return fail(Errc::denied, fmt::format("{}: is opened read-only", storage_->path()));
-  TRY(check_range(storage_->path(), at, length, shape_.bytes));
+  TRY(storage_->check_write(at, length, shape_.bytes));
   return announced_.load(std::memory_order_acquire) ? Result<>{} : announce_first_write();
 }
 

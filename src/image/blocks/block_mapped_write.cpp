@@ -19,8 +19,7 @@ bool all_zero(ConstBytes bytes) {
 }  // namespace
 
 Result<> BlockMappedImage::check_write(u64 at, u64 length) const {
-  if (!storage_.writable()) return fail(Errc::denied, fmt::format("{}: is opened read-only", storage_.path()));
-  return check_range(storage_.path(), at, length, shape_.bytes);
+  return storage_.check_write(at, length, shape_.bytes);
 }
 
 Result<> BlockMappedImage::finish_write() { return syncs_each_write(storage_.cache()) ? flush() : Result<>{}; }

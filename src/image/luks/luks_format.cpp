@@ -28,21 +28,21 @@ class LuksImage final : public BlockImage {
     return encrypted_.read(storage_, at, into);
   }
   Result<> write(u64 at, ConstBytes from) override {
-    TRY(check_write(at, from.size()));
+    TRY(storage_.check_write(at, from.size(), bytes_));
     TRY(encrypted_.write(storage_, at, from));
-    return finish_write();
+    return storage_.finish_write();
   }
   Result<> write_zeroes(u64 at, u64 length, bool) override {
-    TRY(check_write(at, length));
+    TRY(storage_.check_write(at, length, bytes_));
     static auto const zeroes = std::vector<std::byte>(1 * MiB);
     for (auto done = u64{0}; done < length; done += zeroes.size()) {
       auto const part = ConstBytes{zeroes}.first(std::min<u64>(zeroes.size(), length - done));
       TRY(encrypted_.write(storage_, at + done, part));
     }
-    return finish_write();
+    return storage_.finish_write();
   }
   /// A hole would read as noise, and would tell what is in use.
-  Result<> discard(u64 at, u64 length) override { return check_write(at, length); }
+  Result<> discard(u64 at, u64 length) override { return storage_.check_write(at, length, bytes_); }
   Result<> flush() override { return storage_.sync(); }
   Result<Extent> extent_at(u64 at) override {
     TRY(check_range(storage_.path(), at, 1, bytes_));
@@ -50,13 +50,6 @@ class LuksImage final : public BlockImage {
   }
 
  private:
-  Result<> check_write(u64 at, u64 length) const {
-    if (!storage_.writable())
-      return fail(Errc::denied, fmt::format("{}: is opened read-only", storage_.path()));
-    return check_range(storage_.path(), at, length, bytes_);
-  }
-  Result<> finish_write() const { return syncs_each_write(storage_.cache()) ? storage_.sync() : Result<>{}; }
-
   Storage storage_;
   EncryptedStorage encrypted_;
   u64 bytes_;

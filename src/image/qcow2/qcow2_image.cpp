@@ -87,10 +87,7 @@ BlockImage::Geometry Qcow2Image::geometry() const {
       .bytes = bytes_, .sector = 512, .cluster = static_cast<u32>(cluster_), .read_only = !storage_.writable()};
 }
 
-Result<> Qcow2Image::check_write(u64 at, u64 length) const {
-  if (!storage_.writable()) return fail(Errc::denied, fmt::format("{}: is opened read-only", storage_.path()));
-  return check_range(storage_.path(), at, length, bytes_);
-}
+Result<> Qcow2Image::check_write(u64 at, u64 length) const { return storage_.check_write(at, length, bytes_); }
 
 Result<> Qcow2Image::finish_write() { return syncs_each_write(storage_.cache()) ? flush() : Result<>{}; }
 

@@ -26,18 +26,18 @@ class RawImage final : public BlockImage {
   }
   ConstBytes view(u64 at, u64 length) override { return storage_.view(at, length); }
   Result<> write(u64 at, ConstBytes from) override {
-    TRY(check_write(at, from.size()));
+    TRY(storage_.check_write(at, from.size(), bytes_));
     if (probed_ && at < sector) TRY(check_first_sector(at, from));
     TRY(storage_.write(at, from));
-    return finish_write();
+    return storage_.finish_write();
   }
   Result<> write_zeroes(u64 at, u64 length, bool may_unmap) override {
-    TRY(check_write(at, length));
+    TRY(storage_.check_write(at, length, bytes_));
     TRY(storage_.write_zeroes(at, length, may_unmap));
-    return finish_write();
+    return storage_.finish_write();
   }
   Result<> discard(u64 at, u64 length) override {
-    TRY(check_write(at, length));
+    TRY(storage_.check_write(at, length, bytes_));
     return storage_.discard(at, length);
   }
   Result<> flush() override { return storage_.sync(); }
@@ -51,13 +51,6 @@ class RawImage final : public BlockImage {
   Result<Place> place_at(u64 at) override { return Place{TRY(extent_at(at)), at}; }
 
  private:
-  Result<> check_write(u64 at, u64 length) const {
-    if (!storage_.writable())
-      return fail(Errc::denied, fmt::format("{}: is opened read-only", storage_.path()));
-    return check_range(storage_.path(), at, length, bytes_);
-  }
-  Result<> finish_write() const { return syncs_each_write(storage_.cache()) ? storage_.sync() : Result<>{}; }
-
   /// Else a guest could give its disk the header of a format with a backing file, and read any file of the
   /// host's at the next start.
   Result<> check_first_sector(u64 at, ConstBytes from) const {

@@ -11,11 +11,7 @@ namespace vireo::image::vmdk {
 BlockImage::Geometry FlatExtent::geometry() const {
   return {.bytes = bytes_, .sector = 512, .cluster = 4096, .read_only = !storage_->writable()};
 }
-Result<> FlatExtent::check_write(u64 at, u64 length) const {
-  if (!storage_->writable())
-    return fail(Errc::denied, fmt::format("{}: is opened read-only", storage_->path()));
-  return check_range(storage_->path(), at, length, bytes_);
-}
+Result<> FlatExtent::check_write(u64 at, u64 length) const { return storage_->check_write(at, length, bytes_); }
 Result<> FlatExtent::read(u64 at, Bytes into) {
   TRY(check_range(storage_->path(), at, into.size(), bytes_));
   return storage_->read(offset_ + at, into);
@@ -23,12 +19,12 @@ Result<> FlatExtent::read(u64 at, Bytes into) {
 Result<> FlatExtent::write(u64 at, ConstBytes from) {
   TRY(check_write(at, from.size()));
   TRY(storage_->write(offset_ + at, from));
-  return finish_write();
+  return storage_->finish_write();
 }
 Result<> FlatExtent::write_zeroes(u64 at, u64 length, bool may_unmap) {
   TRY(check_write(at, length));
   TRY(storage_->write_zeroes(offset_ + at, length, may_unmap));
-  return finish_write();
+  return storage_->finish_write();
 }
 Result<> FlatExtent::discard(u64 at, u64 length) {
   TRY(check_write(at, length));

@@ -22,7 +22,6 @@ class FlatExtent final : public BlockImage {
 
  private:
   Result<> check_write(u64 at, u64 length) const;
-  Result<> finish_write() const { return syncs_each_write(storage_->cache()) ? storage_->sync() : Result<>{}; }
 
   std::shared_ptr<Storage const> storage_;
   u64 offset_;

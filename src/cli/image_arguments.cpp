@@ -89,6 +89,8 @@ Result<ImageArguments> ImageArguments::take(Arguments arguments) {
       TRY(take_object(*object));
     } else if (auto const file = value_of("--key-file")) {
       TRY(image::offer_key_file(*file));
+    } else if (auto const fresh = value_of("--new-key-file")) {
+      TRY(image::offer_key_file(*fresh, image::new_key_id));
     } else {
       taken.words_.push_back(word);
     }

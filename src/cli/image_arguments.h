@@ -7,7 +7,8 @@
 
 namespace vireo::cli {
 
-/// What all image verbs share, taken out before they see their arguments: --key-file FILE, qemu-img's
+/// What all image verbs share, taken out before they see their arguments: --key-file FILE, --new-key-file FILE,
+/// qemu-img's
 /// --object secret,id=ID,data=TEXT|file=FILE, and --image-opts, whose option lists become -f FORMAT and a name.
 class ImageArguments {
  public:

@@ -16,5 +16,7 @@ Result<> offer_key_file(std::string const& path, std::string const& id = {});
 Result<std::string> passphrase_for_new(std::string const& id);
 std::vector<std::string> offered_passphrases();
 void forget_passphrases();
+/// The id of what --new-key-file gives: a passphrase that an image is to get.
+inline constexpr char const* new_key_id{"new"};
 
 }  // namespace vireo::image

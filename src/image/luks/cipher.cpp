@@ -43,7 +43,8 @@ Result<Context> context_for(std::string const& algorithm, ConstBytes key, bool e
 
 Key::~Key() { ::OPENSSL_cleanse(bytes_.data(), bytes_.size()); }
 
-Result<Cipher> Cipher::create(std::string const& name, std::string const& mode, Key key) {
+Result<Cipher> Cipher::create(std::string const& name, std::string const& mode, Key key,
+                              SectorNumbering sectors) {
   auto const bits = key.bytes().size() * 8;
   auto const dash = mode.find('-');
   auto const chaining = mode.substr(0, dash);
@@ -52,7 +53,7 @@ Result<Cipher> Cipher::create(std::string const& name, std::string const& mode, 
   auto const key_fits =
       chaining == "xts" ? bits == 256 || bits == 512 : bits == 128 || bits == 192 || bits == 256;
   if (name != "aes" || (chaining != "xts" && chaining != "cbc") || !key_fits) return failed(full_name);
-  auto cipher = Cipher{std::move(key)};
+  auto cipher = Cipher{std::move(key), sectors};
   cipher.algorithm_ = fmt::format("aes-{}-{}", chaining == "xts" ? bits / 2 : bits, chaining);
   cipher.wide_numbers_ = numbers != "plain";
   if (numbers.starts_with("essiv:")) {
@@ -63,7 +64,7 @@ Result<Cipher> Cipher::create(std::string const& name, std::string const& mode, 
   } else if (numbers != "plain64" && numbers != "plain") {
     return failed(full_name);
   }
-  auto try_out = std::array<std::byte, sector>{};
+  auto try_out = std::vector<std::byte>(sectors.bytes);
   TRY(cipher.encrypt(0, try_out));
   return cipher;
 }
@@ -75,11 +76,11 @@ Result<> Cipher::run(u64 first_sector, Bytes bytes, bool encrypt) const {
     numbering =
         TRY(context_for(iv_key_.bytes().size() == 16 ? "aes-128-ecb" : "aes-256-ecb", iv_key_.bytes(), true));
   }
-  for (auto at = u64{0}; at < bytes.size(); at += sector) {
-    auto const number = first_sector + at / sector;
+  for (auto at = u64{0}; at < bytes.size(); at += sectors_.bytes) {
+    auto const number = sectors_.first + first_sector + at / sector;
     auto vector = std::array<std::byte, 16>{};
     store_le<u64>(vector.data(), wide_numbers_ ? number : number & 0xffffffff);
-    auto const part = bytes.subspan(at, sector);
+    auto const part = bytes.subspan(at, sectors_.bytes);
     auto written = 0;
     auto good = true;
     if (numbering) {
@@ -89,7 +90,7 @@ Result<> Cipher::run(u64 first_sector, Bytes bytes, bool encrypt) const {
     good = good &&
            ::EVP_CipherInit_ex(context.get(), nullptr, nullptr, nullptr, raw(ConstBytes{vector}), -1) == 1 &&
            ::EVP_CipherUpdate(context.get(), raw(part), &written, raw(ConstBytes{part}),
-                              static_cast<int>(sector)) == 1;
+                              static_cast<int>(sectors_.bytes)) == 1;
     if (!good) return fail(Errc::io, "LUKS: the cipher failed");
   }
   return {};

@@ -26,21 +26,30 @@ class Key {
   std::vector<std::byte> bytes_;
 };
 
-/// Encrypts sectors of 512 bytes, each by its number. Any thread.
+/// LUKS2: how many bytes are encrypted at a time, and the number that the first sector has.
+struct SectorNumbering {
+  u64 bytes{512};
+  u64 first{};
+};
+
+/// Encrypts sectors, each by its number, which counts 512 bytes whatever the sector's size. Any thread.
 class Cipher {
  public:
   /// By the header's names: "aes", "xts-plain64", "cbc-essiv:sha256", ... Others: Errc::unsupported.
-  static Result<Cipher> create(std::string const& name, std::string const& mode, Key key);
-  /// Whole sectors.
+  static Result<Cipher> create(std::string const& name, std::string const& mode, Key key,
+                               SectorNumbering sectors = {});
+  u64 sector_bytes() const { return sectors_.bytes; }
+  /// Whole sectors; `first_sector` counts 512 bytes.
   Result<> encrypt(u64 first_sector, Bytes bytes) const { return run(first_sector, bytes, true); }
   Result<> decrypt(u64 first_sector, Bytes bytes) const { return run(first_sector, bytes, false); }
 
  private:
-  explicit Cipher(Key key) : key_{std::move(key)}, iv_key_{0} {}
+  Cipher(Key key, SectorNumbering sectors) : sectors_{sectors}, key_{std::move(key)}, iv_key_{0} {}
   Result<> run(u64 first_sector, Bytes bytes, bool encrypt) const;
 
   std::string algorithm_;  // OpenSSL's name
   bool wide_numbers_{};    // of sectors: 64 bits; else 32
+  SectorNumbering sectors_;
   Key key_;
   Key iv_key_;  // ESSIV: numbers are encrypted with it
 };

@@ -11,21 +11,19 @@
 #include "vocab/numbers.h"
 
 namespace vireo::image::luks {
-namespace {
 
-/// How many rounds take so long here.
-Result<u32> iterations_for(NewVolume const& wanted, u64 milliseconds) {
+Result<u32> iterations_for(std::string const& hash, u32 key_bytes, u64 milliseconds) {
   constexpr auto probe = u32{20'000};
   auto const salt = std::vector<std::byte>(salt_bytes);
   auto const start = host::monotonic_ns();
-  static_cast<void>(TRY(derive_key(wanted.hash, salt, salt, probe, wanted.key_bytes)));
+  static_cast<void>(TRY(derive_key(hash, salt, salt, probe, key_bytes)));
   auto const took = std::max<u64>(host::monotonic_ns() - start, 1);
   auto const count =
       static_cast<double>(probe) * static_cast<double>(milliseconds) * 1e6 / static_cast<double>(took);
   return static_cast<u32>(std::clamp(count, double{fewest_iterations}, double{most_iterations}));
 }
 
-Result<std::string> uuid_text() {
+Result<std::string> new_uuid_text() {
   auto const id = TRY(new_unique_id());
   auto text = std::string{};
   for (auto index = std::size_t{0}; index < id.size(); ++index) {
@@ -34,6 +32,16 @@ Result<std::string> uuid_text() {
   }
   return text;
 }
+
+void encode_slot(KeySlot const& slot, Bytes into) {
+  store_be<u32>(into.data() + slot_at::active, slot.active ? slot_enabled : slot_disabled);
+  store_be<u32>(into.data() + slot_at::iterations, slot.iterations);
+  std::ranges::copy(slot.salt, into.data() + slot_at::salt);
+  store_be<u32>(into.data() + slot_at::material, static_cast<u32>(slot.material / sector));
+  store_be<u32>(into.data() + slot_at::stripes, slot.stripes);
+}
+
+namespace {
 
 void put_text(std::vector<std::byte>& header, u64 at, std::string const& text) {
   std::memcpy(header.data() + at, text.data(), text.size());
@@ -53,13 +61,8 @@ void encode(Volume const& volume, std::vector<std::byte>& header) {
   store_be<u32>(data + header_at::digest_iterations, volume.digest_iterations);
   put_text(header, header_at::uuid, volume.uuid);
   for (auto number = std::size_t{0}; number < slot_count; ++number) {
-    auto const& slot = volume.slots[number];
-    auto* const into = data + header_at::slots + number * slot_at::size;
-    store_be<u32>(into + slot_at::active, slot.active ? slot_enabled : slot_disabled);
-    store_be<u32>(into + slot_at::iterations, slot.iterations);
-    std::ranges::copy(slot.salt, into + slot_at::salt);
-    store_be<u32>(into + slot_at::material, static_cast<u32>(slot.material / sector));
-    store_be<u32>(into + slot_at::stripes, slot.stripes);
+    encode_slot(volume.slots[number],
+                Bytes{header}.subspan(header_at::slots + number * slot_at::size, slot_at::size));
   }
 }
 
@@ -90,7 +93,7 @@ Result<std::vector<std::byte>> create_volume(NewVolume const& wanted) {
   auto const passphrase = TRY(passphrase_for_new(wanted.secret));
   auto volume =
       Volume{.cipher = wanted.cipher, .mode = wanted.mode, .hash = wanted.hash, .key_bytes = wanted.key_bytes};
-  volume.uuid = TRY(uuid_text());
+  volume.uuid = TRY(new_uuid_text());
   auto const spacing = align_up(u64{stripe_count} * wanted.key_bytes, material_alignment);
   for (auto number = std::size_t{0}; number < slot_count; ++number)
     volume.slots[number].material = material_alignment + number * spacing;
@@ -100,7 +103,7 @@ Result<std::vector<std::byte>> create_volume(NewVolume const& wanted) {
   TRY(fill_random(key.writable()));
   volume.digest_salt.resize(salt_bytes);
   TRY(fill_random(volume.digest_salt));
-  volume.digest_iterations = TRY(iterations_for(wanted, wanted.milliseconds / 8));
+  volume.digest_iterations = TRY(iterations_for(wanted.hash, wanted.key_bytes, wanted.milliseconds / 8));
   auto const digest =
       TRY(derive_key(volume.hash, key.bytes(), volume.digest_salt, volume.digest_iterations, digest_bytes));
   volume.digest.assign(digest.bytes().begin(), digest.bytes().end());
@@ -108,7 +111,7 @@ Result<std::vector<std::byte>> create_volume(NewVolume const& wanted) {
   slot.active = true;
   slot.salt.resize(salt_bytes);
   TRY(fill_random(slot.salt));
-  slot.iterations = TRY(iterations_for(wanted, wanted.milliseconds));
+  slot.iterations = TRY(iterations_for(wanted.hash, wanted.key_bytes, wanted.milliseconds));
   auto const material = TRY(seal_slot(volume, slot, std::as_bytes(std::span{passphrase}), key));
 
   auto header = std::vector<std::byte>(volume.payload);

@@ -14,17 +14,19 @@ Result<> EncryptedStorage::read_sectors(Storage const& storage, u64 at, Bytes in
 }
 
 Result<> EncryptedStorage::read(Storage const& storage, u64 at, Bytes into) const {
-  if (at % sector == 0 && into.size() % sector == 0) return read_sectors(storage, at, into);
-  auto const first = align_down(at, sector);
-  auto bytes = std::vector<std::byte>(align_up(at + into.size(), sector) - first);
+  auto const unit = cipher_.sector_bytes();
+  if (at % unit == 0 && into.size() % unit == 0) return read_sectors(storage, at, into);
+  auto const first = align_down(at, unit);
+  auto bytes = std::vector<std::byte>(align_up(at + into.size(), unit) - first);
   TRY(read_sectors(storage, first, bytes));
   std::ranges::copy(ConstBytes{bytes}.subspan(at - first, into.size()), into.begin());
   return {};
 }
 
 Result<> EncryptedStorage::write(Storage const& storage, u64 at, ConstBytes from) const {
-  auto const first = align_down(at, sector);
-  auto const end = align_up(at + from.size(), sector);
+  auto const unit = cipher_.sector_bytes();
+  auto const first = align_down(at, unit);
+  auto const end = align_up(at + from.size(), unit);
   auto bytes = std::vector<std::byte>(end - first);
   auto const put = [&]() -> Result<> {
     std::ranges::copy(from, bytes.begin() + static_cast<std::ptrdiff_t>(at - first));
@@ -36,8 +38,8 @@ Result<> EncryptedStorage::write(Storage const& storage, u64 at, ConstBytes from
     return put();
   }
   auto const lock = std::unique_lock{*edges_};
-  if (first != at) TRY(read_sectors(storage, first, Bytes{bytes}.first(sector)));
-  if (end != at + from.size()) TRY(read_sectors(storage, end - sector, Bytes{bytes}.last(sector)));
+  if (first != at) TRY(read_sectors(storage, first, Bytes{bytes}.first(unit)));
+  if (end != at + from.size()) TRY(read_sectors(storage, end - unit, Bytes{bytes}.last(unit)));
   return put();
 }
 

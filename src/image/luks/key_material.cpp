@@ -26,11 +26,11 @@ void mix(Bytes into, ConstBytes from) {
 }
 
 /// Of all stripes but the last.
-Result<Key> mix_stripes(Volume const& volume, ConstBytes material) {
-  auto mixed = Key{volume.key_bytes};
+Result<Key> mix_stripes(std::string const& hash, std::size_t key_bytes, ConstBytes stripes) {
+  auto mixed = Key{key_bytes};
   for (auto stripe = std::size_t{0}; stripe + 1 < stripe_count; ++stripe) {
-    mix(mixed.writable(), material.subspan(stripe * volume.key_bytes, volume.key_bytes));
-    TRY(diffuse(volume.hash, mixed.writable()));
+    mix(mixed.writable(), stripes.subspan(stripe * key_bytes, key_bytes));
+    TRY(diffuse(hash, mixed.writable()));
   }
   return mixed;
 }
@@ -42,6 +42,23 @@ Result<Cipher> slot_cipher(Volume const& volume, KeySlot const& slot, ConstBytes
 
 }  // namespace
 
+Result<Key> merge_key(std::string const& hash, std::size_t key_bytes, ConstBytes stripes) {
+  auto key = TRY(mix_stripes(hash, key_bytes, stripes));
+  mix(key.writable(), stripes.subspan((stripe_count - 1) * key_bytes, key_bytes));
+  return key;
+}
+
+Result<std::vector<std::byte>> split_key(std::string const& hash, Key const& key) {
+  auto const key_bytes = key.bytes().size();
+  auto stripes = std::vector<std::byte>(stripe_count * key_bytes);
+  auto const last = stripes.size() - key_bytes;
+  TRY(fill_random(Bytes{stripes}.first(last)));
+  auto mixed = TRY(mix_stripes(hash, key_bytes, stripes));
+  mix(mixed.writable(), key.bytes());
+  std::ranges::copy(mixed.bytes(), stripes.begin() + static_cast<std::ptrdiff_t>(last));
+  return stripes;
+}
+
 Result<std::optional<Key>> open_slot(Volume const& volume, KeySlot const& slot, ReadHeader const& read,
                                      ConstBytes passphrase) {
   auto const bytes = u64{stripe_count} * volume.key_bytes;
@@ -49,8 +66,7 @@ Result<std::optional<Key>> open_slot(Volume const& volume, KeySlot const& slot, 
   TRY(read(slot.material, material.writable()));
   auto const cipher = TRY(slot_cipher(volume, slot, passphrase));
   TRY(cipher.decrypt(0, material.writable()));
-  auto key = TRY(mix_stripes(volume, material.bytes()));
-  mix(key.writable(), material.bytes().subspan(bytes - volume.key_bytes, volume.key_bytes));
+  auto key = TRY(merge_key(volume.hash, volume.key_bytes, material.bytes()));
   auto const digest =
       TRY(derive_key(volume.hash, key.bytes(), volume.digest_salt, volume.digest_iterations, digest_bytes));
   if (!std::ranges::equal(digest.bytes(), volume.digest)) return std::nullopt;
@@ -59,13 +75,8 @@ Result<std::optional<Key>> open_slot(Volume const& volume, KeySlot const& slot, 
 
 Result<std::vector<std::byte>> seal_slot(Volume const& volume, KeySlot const& slot, ConstBytes passphrase,
                                          Key const& key) {
-  auto const bytes = u64{stripe_count} * volume.key_bytes;
-  auto material = std::vector<std::byte>(align_up(bytes, sector));
-  auto const last = bytes - volume.key_bytes;
-  TRY(fill_random(Bytes{material}.first(last)));
-  auto mixed = TRY(mix_stripes(volume, material));
-  mix(mixed.writable(), key.bytes());
-  std::ranges::copy(mixed.bytes(), material.begin() + static_cast<std::ptrdiff_t>(last));
+  auto material = TRY(split_key(volume.hash, key));
+  material.resize(align_up(material.size(), sector));
   auto const cipher = TRY(slot_cipher(volume, slot, passphrase));
   TRY(cipher.encrypt(0, material));
   return material;

@@ -6,6 +6,7 @@
 #include "image/check_range.h"
 #include "image/luks/encrypted_storage.h"
 #include "image/luks/volume.h"
+#include "image/luks2/volume.h"
 #include "vocab/numbers.h"
 
 namespace vireo::image::luks {
@@ -63,7 +64,31 @@ Result<u64> disk_bytes(Storage const& storage, Volume const& volume) {
   return align_down(TRY(storage.size()) - volume.payload, sector);
 }
 
+Result<bool> is_version_2(Storage const& storage) {
+  return luks2::is_header(header_of(storage), TRY(storage.size()));
+}
+Result<luks2::Header> header2_of(Storage const& storage) {
+  auto const bytes = TRY(storage.size());
+  return TRY_IN(storage.path(), luks2::read_header(header_of(storage), bytes));
+}
+Result<u64> disk_bytes(Storage const& storage, luks2::Header const& header) {
+  auto const& segment = header.metadata.segment;
+  auto const room = align_down(TRY(storage.size()) - segment.start, segment.sector);
+  if (segment.bytes <= room) return segment.bytes == 0 ? room : segment.bytes;
+  return fail(Errc::corrupt,
+              fmt::format("{}: ends at {} of its disk's {} bytes", storage.path(), room, segment.bytes));
+}
+
+Result<std::unique_ptr<BlockImage>> open_version_2(Storage storage) {
+  auto const header = TRY(header2_of(storage));
+  auto cipher = TRY(luks2::unlock(header, header_of(storage), storage.path()));
+  auto const bytes = TRY(disk_bytes(storage, header));
+  return std::make_unique<LuksImage>(std::move(storage), std::move(cipher), header.metadata.segment.start,
+                                     bytes);
+}
+
 Result<std::unique_ptr<BlockImage>> open(Storage storage, OpenContext) {
+  if (TRY(is_version_2(storage))) return open_version_2(std::move(storage));
   auto const volume = TRY(volume_of(storage));
   auto cipher = TRY(unlock(volume, header_of(storage), storage.path()));
   auto const bytes = TRY(disk_bytes(storage, volume));
@@ -72,15 +97,19 @@ Result<std::unique_ptr<BlockImage>> open(Storage storage, OpenContext) {
 
 Result<> create(CreateRequest const& request) {
   auto options = OptionReader{request};
-  auto const wanted = TRY(read_options(options, ""));
+  auto const version = options.text("version", "1");
+  if (version != "1" && version != "2")
+    return fail(Errc::invalid, fmt::format("version '{}': 1 or 2", version));
+  auto const volume = TRY(read_options(options, ""));
+  auto const volume2 = version == "2" ? TRY(luks2::read_options(options, volume)) : luks2::NewHeader{};
   TRY(options.finish());
   if (!request.backing.path.empty())
     return fail(Errc::unsupported, request.path + ": luks has no place for the name of a backing file");
-  auto const header = TRY(create_volume(wanted));
+  auto const header = version == "2" ? TRY(luks2::create_header(volume2)) : TRY(create_volume(volume));
   auto const file = TRY(host::File::open(request.path, {.write = true, .create = true, .exclusive = true}));
   auto const written = [&]() -> Result<> {
     TRY(file.write(0, header));
-    TRY(file.truncate(header.size() + align_up(request.bytes, sector)));
+    TRY(file.truncate(header.size() + align_up(request.bytes, version == "2" ? volume2.sector : sector)));
     return file.sync();
   }();
   if (!written) ::unlink(request.path.c_str());
@@ -88,6 +117,13 @@ Result<> create(CreateRequest const& request) {
 }
 
 Result<Description> describe(Storage const& storage) {
+  if (TRY(is_version_2(storage))) {
+    auto const header = TRY(header2_of(storage));
+    return Description{.bytes = TRY(disk_bytes(storage, header)),
+                       .encrypted = true,
+                       .flat = true,
+                       .facts = luks2::describe_header(header)};
+  }
   auto const volume = TRY(volume_of(storage));
   return Description{.bytes = TRY(disk_bytes(storage, volume)),
                      .encrypted = true,
@@ -96,11 +132,33 @@ Result<Description> describe(Storage const& storage) {
 }
 
 Result<> resize(Storage const& storage, u64 bytes) {
-  auto const volume = TRY(volume_of(storage));
   if (!storage.can_grow())
     return fail(Errc::unsupported, fmt::format("{}: a device keeps its size", storage.path()));
-  TRY(storage.truncate(volume.payload + bytes));
+  if (!TRY(is_version_2(storage))) {
+    auto const payload = TRY(volume_of(storage)).payload;
+    TRY(storage.truncate(payload + bytes));
+    return storage.sync();
+  }
+  auto const segment = TRY(header2_of(storage)).metadata.segment;
+  if (segment.bytes != 0)
+    return fail(Errc::unsupported, fmt::format("{}: its header says how long the disk is", storage.path()));
+  TRY(storage.truncate(segment.start + align_up(bytes, segment.sector)));
   return storage.sync();
+}
+
+/// Version 2 has two copies of its header. A copy that a crash left behind is no damage.
+Result<CheckReport> check(Storage const& storage, Repair repair) {
+  if (!TRY(is_version_2(storage)))
+    return fail(Errc::unsupported, fmt::format("{}: LUKS1 has no second header to check", storage.path()));
+  auto header = TRY(header2_of(storage));
+  auto report = CheckReport{.total = 2, .end = TRY(storage.size())};
+  for (auto const* const fault : {&header.first_fault, &header.second_fault}) {
+    if (!fault->empty()) report.stale(fmt::format("a copy of the header: {}", *fault));
+  }
+  if (report.leaks == 0 || repair == Repair::none) return report;
+  TRY(luks2::write_header(storage, header));
+  report.leaks_fixed = report.leaks;
+  return report;
 }
 
 }  // namespace
@@ -111,7 +169,7 @@ ImageFormat const format{.name = "luks",
                          .create = create,
                          .describe = describe,
                          .find_parent = nullptr,
-                         .check = nullptr,
+                         .check = check,
                          .resize = resize};
 
 }  // namespace vireo::image::luks

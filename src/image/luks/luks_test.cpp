@@ -175,8 +175,8 @@ TEST_F(LuksHeader, WithALongKeyIsRefused) {
 TEST_F(LuksHeader, WithItsDiskOutsideTheFileIsRefused) {
   EXPECT_EQ(after_writing(luks::header_at::payload_offset, number(~u32{0})), Errc::corrupt);
 }
-TEST_F(LuksHeader, OfVersion2IsNamed) {
-  EXPECT_EQ(after_writing(luks::header_at::version, {std::byte{0}, std::byte{2}}), Errc::unsupported);
+TEST_F(LuksHeader, OfVersion3IsNamed) {
+  EXPECT_EQ(after_writing(luks::header_at::version, {std::byte{0}, std::byte{3}}), Errc::unsupported);
 }
 TEST_F(LuksHeader, WithAnUnknownCipherIsNamed) {
   auto const name = std::string{"serpent"};

@@ -22,6 +22,8 @@ std::string text_at(std::byte const* from, u64 longest) {
 }
 std::vector<std::byte> bytes_at(std::byte const* from, u64 count) { return {from, from + count}; }
 
+}  // namespace
+
 Result<> check_slot(Volume const& volume, KeySlot const& slot, std::size_t number) {
   if (!slot.active) return {};
   auto const material = u64{slot.stripes} * volume.key_bytes;
@@ -33,8 +35,6 @@ Result<> check_slot(Volume const& volume, KeySlot const& slot, std::size_t numbe
                              slot.iterations, slot.stripes, slot.material));
 }
 
-}  // namespace
-
 Result<Volume> read_volume(ReadHeader const& read, u64 room) {
   if (room < header_at::end) return corrupt("too short");
   auto header = std::vector<std::byte>(header_at::end);
@@ -42,9 +42,10 @@ Result<Volume> read_volume(ReadHeader const& read, u64 room) {
   auto const* const data = header.data();
   if (std::memcmp(data, magic, sizeof magic) != 0) return corrupt("no magic number");
   if (auto const version = load_be<u16>(data + header_at::version); version != 1) {
-    return fail(Errc::unsupported,
-                fmt::format("LUKS version {} is not supported; version 1 is (cryptsetup convert --type luks1)",
-                            version));
+    return fail(
+        Errc::unsupported,
+        fmt::format("LUKS version {} is not supported here; version 1 is (cryptsetup convert --type luks1)",
+                    version));
   }
   auto volume = Volume{.cipher = text_at(data + header_at::cipher_name, header_at::text),
                        .mode = text_at(data + header_at::cipher_mode, header_at::text),
@@ -74,7 +75,7 @@ Result<Volume> read_volume(ReadHeader const& read, u64 room) {
   return volume;
 }
 
-Result<Cipher> unlock(Volume const& volume, ReadHeader const& read, std::string const& path) {
+Result<FoundKey> find_key(Volume const& volume, ReadHeader const& read, std::string const& path) {
   auto const passphrases = offered_passphrases();
   if (passphrases.empty()) {
     return fail(Errc::denied, fmt::format("{}: is encrypted; give its passphrase: --key-file FILE", path));
@@ -83,11 +84,16 @@ Result<Cipher> unlock(Volume const& volume, ReadHeader const& read, std::string 
     for (auto const& slot : volume.slots) {
       if (!slot.active) continue;
       if (auto key = TRY(open_slot(volume, slot, read, std::as_bytes(std::span{passphrase})))) {
-        return Cipher::create(volume.cipher, volume.mode, *std::move(key));
+        return FoundKey{*std::move(key), passphrase};
       }
     }
   }
   return fail(Errc::denied, fmt::format("{}: is encrypted, and the passphrase is wrong", path));
+}
+
+Result<Cipher> unlock(Volume const& volume, ReadHeader const& read, std::string const& path) {
+  auto found = TRY(find_key(volume, read, path));
+  return Cipher::create(volume.cipher, volume.mode, std::move(found.key));
 }
 
 std::vector<Fact> describe_volume(Volume const& volume, bool inside_another) {

@@ -4,6 +4,7 @@
 #include <functional>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "image/luks/cipher.h"
 #include "image/luks/spec.h"
@@ -38,6 +39,14 @@ struct Volume {
 using ReadHeader = std::function<Result<>(u64 at, Bytes into)>;
 /// `room`: how many bytes there are. Errors name the field.
 Result<Volume> read_volume(ReadHeader const& read, u64 room);
+/// Errc::corrupt when an active slot lies outside of the header or asks for too much.
+Result<> check_slot(Volume const& volume, KeySlot const& slot, std::size_t number);
+/// The disk's key, and the passphrase that opened a slot: Errc::denied when none of those offered does.
+struct FoundKey {
+  Key key;
+  std::string passphrase;
+};
+Result<FoundKey> find_key(Volume const& volume, ReadHeader const& read, std::string const& path);
 /// The disk's cipher, by the passphrases that were offered: Errc::denied when none of them opens a slot.
 Result<Cipher> unlock(Volume const& volume, ReadHeader const& read, std::string const& path);
 
@@ -54,6 +63,12 @@ struct NewVolume {
 Result<NewVolume> read_options(OptionReader& options, std::string const& prefix);
 /// The header with one key slot, for the passphrase offered: the one, or Errc::invalid.
 Result<std::vector<std::byte>> create_volume(NewVolume const& wanted);
+
+/// Into the header's place for a slot, of slot_at::size bytes.
+void encode_slot(KeySlot const& slot, Bytes into);
+/// How many rounds take so long here.
+Result<u32> iterations_for(std::string const& hash, u32 key_bytes, u64 milliseconds);
+Result<std::string> new_uuid_text();
 
 /// As qemu-img describes it.
 std::vector<Fact> describe_volume(Volume const& volume, bool inside_another);

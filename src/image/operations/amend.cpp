@@ -2,11 +2,14 @@
 
 #include <fmt/format.h>
 
+#include "image/luks/key_change.h"
+#include "image/luks2/change_keys.h"
 #include "image/open_image.h"
 #include "image/operations/create.h"
 #include "image/operations/layers.h"
 #include "image/operations/resize.h"
 #include "image/qcow2/edit_header.h"
+#include "image/qcow2/qcow2_format.h"
 
 namespace vireo::image {
 namespace {
@@ -36,6 +39,50 @@ Result<> keep(AmendRequest const& request, qcow2::Header const& header) {
   return {};
 }
 
+CreateRequest as_creation(AmendRequest const& request, std::string const& format) {
+  return {.path = request.path, .format = format, .options = request.options};
+}
+
+Result<> amend_luks(AmendRequest const& request) {
+  auto const asked = as_creation(request, "luks");
+  auto options = OptionReader{asked};
+  auto const change = TRY(luks::read_key_change(options, "", request.force));
+  auto const storage = TRY(Storage::open(request.path, true, CacheMode::writeback));
+  TRY(storage.lock());
+  auto const room = TRY(storage.size());
+  auto const read = [&](u64 at, Bytes into) { return storage.read(at, into); };
+  auto const version_2 = luks2::is_header(read, room);
+  auto const wish = version_2 ? TRY(luks2::read_wish(options, "", change ? change->milliseconds : 0))
+                              : luks2::DerivationWish{};
+  TRY(options.finish());
+  if (!change) return fail(Errc::invalid, fmt::format("{}: state=active, inactive or changed", request.path));
+  if (version_2) return luks2::change_keys(storage, *change, wish);
+  return luks::change_keys(storage, 0, room, *change);
+}
+
+/// The options that change a key go.
+Result<> amend_qcow2_keys(AmendRequest& request) {
+  auto keys = AmendRequest{.path = request.path};
+  for (auto each = request.options.begin(); each != request.options.end();) {
+    auto const next = std::next(each);
+    if (each->first.starts_with("encrypt.")) keys.options.insert(request.options.extract(each));
+    each = next;
+  }
+  if (keys.options.empty()) return {};
+  auto const asked = as_creation(keys, "qcow2");
+  auto options = OptionReader{asked};
+  static_cast<void>(options.text("encrypt.format", ""));
+  auto const change = TRY(luks::read_key_change(options, "encrypt.", request.force));
+  TRY(options.finish());
+  auto const storage = TRY(Storage::open(request.path, true, CacheMode::writeback));
+  TRY(storage.lock());
+  auto const header = TRY(qcow2::read_header(storage));
+  if (!header.encrypted) return fail(Errc::invalid, fmt::format("{}: is not encrypted", request.path));
+  if (!change)
+    return fail(Errc::invalid, fmt::format("{}: encrypt.state=active, inactive or changed", request.path));
+  return luks::change_keys(storage, header.luks_offset, header.luks_bytes, *change);
+}
+
 Result<> amend_header(AmendRequest const& request, std::map<std::string, std::string> const& options) {
   auto const storage = TRY(Storage::open(request.path, true, CacheMode::writeback));
   TRY(storage.lock());
@@ -61,12 +108,15 @@ Result<> amend_header(AmendRequest const& request, std::map<std::string, std::st
 
 }  // namespace
 
-Result<> amend_image(AmendRequest const& request) {
+Result<> amend_image(AmendRequest const& asked) {
+  auto request = asked;
   auto const format = request.format.empty() ? TRY(probe_format(request.path)) : request.format;
+  if (format == "luks") return amend_luks(request);
   if (format != "qcow2") {
     return fail(Errc::unsupported,
                 fmt::format("{}: format {} has no options that can be changed", request.path, format));
   }
+  TRY(amend_qcow2_keys(request));
   TRY(amend_header(request, request.options));
   auto const& options = request.options;
   if (auto const found = options.find("backing_file"); found != options.end()) {

@@ -9,6 +9,7 @@
 #include "image/operations/replace.h"
 #include "image/operations/resize.h"
 #include "image/operations/stretches.h"
+#include "image/vmdk/vmdk_operations.h"
 #include "vocab/numbers.h"
 
 namespace vireo::image {
@@ -82,6 +83,13 @@ Result<> commit_image(CommitRequest const& request, Report const& report) {
   // With snapshots of its own the image stays as it is: it holds what the one behind it has now, too.
   if (request.keep || depth != 1 || !chain[0].description.snapshots.empty()) return {};
   auto const bitmaps = TRY(KeptBitmaps::begin({chain[0].path, chain[0].description.format}));
+  if (chain[0].description.format == "vmdk" && chain[0].description.files.size() > 1) {
+    {
+      auto const storage = TRY(Storage::open(chain[0].path, true, CacheMode::writeback));
+      TRY(vmdk::make_empty(storage));
+    }
+    return bitmaps.finish();
+  }
   auto replacement = TRY(Replacement::begin(chain[0].path, chain[0].description));
   TRY(replacement.create(chain[0].description.bytes, replacement.same_backing()));
   TRY(replacement.finish());

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cstring>
 #include <vector>
@@ -58,6 +59,33 @@ Result<u64> bytes_in_use(BlockImage& source, u64 cluster) {
   return used;
 }
 
+/// How long a file with so many blocks in use is, as create and convert lay it out.
+struct BlockRule {
+  std::string_view format;
+  u64 block;
+  u64 (*file_bytes)(u64 blocks, u64 used);
+};
+u64 vdi_bytes(u64 blocks, u64 used) { return align_up(4096 + blocks * 4, MiB) + used * MiB; }
+/// Data begins at multiples of 4096, its bitmap right in front of it.
+u64 vhd_bytes(u64 blocks, u64 used) {
+  auto const table_end = align_up(4096 + blocks * 4, 512);
+  if (used == 0) return table_end + 512;
+  return align_up(table_end + 512, 4096) + (used - 1) * align_up(2 * MiB + 512, 4096) + 2 * MiB + 512;
+}
+u64 vhdx_bytes(u64 blocks, u64 used) {
+  constexpr auto blocks_per_bitmap = u64{2048};
+  return 3 * MiB + align_up((blocks + (blocks - 1) / blocks_per_bitmap) * 8, MiB) + used * 2 * MiB;
+}
+u64 vmdk_bytes(u64 grains, u64 used) {
+  auto const tables = ceiling(grains, 512);
+  auto const directory = ceiling(tables * 4, 512);
+  return align_up((21 + 2 * (directory + tables * 4)) * 512, 64 * KiB) + used * 64 * KiB;
+}
+constexpr auto block_rules = std::to_array<BlockRule>({{"vdi", 1 * MiB, vdi_bytes},
+                                                       {"vhd", 2 * MiB, vhd_bytes},
+                                                       {"vhdx", 2 * MiB, vhdx_bytes},
+                                                       {"vmdk", 64 * KiB, vmdk_bytes}});
+
 }  // namespace
 
 Result<Comparison> compare_disks(BlockImage& one, BlockImage& other, Report const& report) {
@@ -103,25 +131,15 @@ Result<Measurement> measure_image(MeasureRequest const& request) {
     auto const data = request.source == nullptr ? 0 : TRY(bytes_in_use(*request.source, request.cluster));
     return Measurement{overhead + data, overhead + align_up(bytes, request.cluster)};
   }
-  struct Rule {
-    std::string_view format;
-    u64 block;
-    u64 start;      // header and the like
-    u64 per_block;  // of table and bitmap
-  };
-  static constexpr auto rules = std::to_array<Rule>({{"vdi", 1 * MiB, 1 * MiB, 4},
-                                                     {"vhd", 2 * MiB, 4096, 4 + 4096},
-                                                     {"vhdx", 2 * MiB, 4 * MiB, 8},
-                                                     {"vmdk", 64 * KiB, 64 * KiB, 8}});
-  auto const rule = std::ranges::find(rules, request.format, &Rule::format);
-  if (rule == rules.end()) {
+  auto const rule = std::ranges::find(block_rules, request.format, &BlockRule::format);
+  if (rule == block_rules.end()) {
     return fail(Errc::invalid,
                 fmt::format("image format '{}': raw, qcow2, vmdk, vhd, vhdx or vdi", request.format));
   }
   auto const blocks = ceiling(bytes, rule->block);
-  auto const data = request.source == nullptr ? 0 : TRY(bytes_in_use(*request.source, rule->block));
-  auto const overhead = align_up(rule->start + blocks * rule->per_block, 64 * KiB);
-  return Measurement{overhead + data, overhead + blocks * rule->block};
+  auto const used =
+      request.source == nullptr ? 0 : TRY(bytes_in_use(*request.source, rule->block)) / rule->block;
+  return Measurement{rule->file_bytes(blocks, used), rule->file_bytes(blocks, blocks)};
 }
 
 }  // namespace vireo::image

@@ -26,7 +26,7 @@ struct MeasureRequest {
   u64 cluster{65536};    // qcow2
   u64 refcount_bits{16};
 };
-/// Errc::unsupported for formats other than raw and qcow2 without a source's help: their blocks are counted.
+/// As convert makes the file with the format's own defaults; longer only where the source holds zeroes as data.
 Result<Measurement> measure_image(MeasureRequest const& request);
 
 }  // namespace vireo::image

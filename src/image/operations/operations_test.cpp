@@ -254,12 +254,12 @@ TEST_P(Operations, SnapshotsBringOldStatesBackUnderRandomChangesAndResizes) {
 }
 
 class Overlays : public Operations {};
-INSTANTIATE_TEST_SUITE_P(All, Overlays,
-                         ::testing::Values(Kind{"qcow2", "qcow2"},
-                                           Kind{"qcow2 of subclusters", "qcow2", {{"extended_l2", "on"}}},
-                                           Kind{"vmdk", "vmdk"},
-                                           Kind{"vmdk that knows zero", "vmdk", {{"zeroed_grain", "on"}}},
-                                           Kind{"vdi", "vdi"}, Kind{"vhd", "vhd"}, Kind{"vhdx", "vhdx"}));
+INSTANTIATE_TEST_SUITE_P(
+    All, Overlays,
+    ::testing::Values(Kind{"qcow2", "qcow2"}, Kind{"qcow2 of subclusters", "qcow2", {{"extended_l2", "on"}}},
+                      Kind{"vmdk", "vmdk"}, Kind{"vmdk that knows zero", "vmdk", {{"zeroed_grain", "on"}}},
+                      Kind{"vmdk in several files", "vmdk", {{"subformat", "twoGbMaxExtentSparse"}}},
+                      Kind{"vdi", "vdi"}, Kind{"vhd", "vhd"}, Kind{"vhdx", "vhdx"}));
 
 TEST_P(Overlays, KeepTheirDiskThroughRebaseAndBringItDownByCommit) {
   auto const format = kind().format;
@@ -390,6 +390,31 @@ TEST(Measure, AgreesWithQemuAboutQcow2) {
                                 "cluster_size=" + std::to_string(cluster), "--size", size});
       EXPECT_THAT(theirs, HasSubstr("required size: " + std::to_string(ours->required) + "\n"));
       EXPECT_THAT(theirs, HasSubstr("fully allocated size: " + std::to_string(ours->fully_allocated) + "\n"));
+    }
+  }
+}
+
+TEST(Measure, TellsTheSizeThatConvertMakes) {
+  auto random = std::mt19937_64{11};
+  for (auto const* format : {"vmdk", "vhd", "vhdx", "vdi"}) {
+    for (auto const bytes : {MiB, 5 * MiB + 512, 900 * MiB + 4096, 1100 * GiB}) {
+      auto const folder = TestFolder{};
+      ASSERT_TRUE(create_image({.path = folder / "source", .format = "raw", .bytes = bytes}));
+      {
+        auto const source = opened(folder / "source", {.format = "raw"});
+        for (auto each = 0; each < 12; ++each)
+          ASSERT_TRUE(source->write(random() % (bytes / 4096) * 4096, Shadow(4096, std::byte{1})));
+      }
+      auto const source = opened(folder / "source", {.format = "raw", .read_only = true});
+      auto const measured = measure_image({.format = format, .bytes = bytes, .source = source.get()});
+      ASSERT_TRUE(measured);
+      ASSERT_TRUE(convert_image({.source = folder / "source",
+                                 .source_format = "raw",
+                                 .target = {.path = folder / "out", .format = format}}));
+      EXPECT_EQ(*host::File::open(folder / "out", {})->size(), measured->required) << format << " of " << bytes;
+      auto const empty = measure_image({.format = format, .bytes = bytes});
+      ASSERT_TRUE(create_image({.path = folder / "empty", .format = format, .bytes = bytes}));
+      EXPECT_EQ(*host::File::open(folder / "empty", {})->size(), empty->required) << format << " of " << bytes;
     }
   }
 }

@@ -13,6 +13,7 @@
 #include "image/operations/replace.h"
 #include "image/operations/stretches.h"
 #include "image/qcow2/qcow2_operations.h"
+#include "image/vmdk/vmdk_operations.h"
 #include "vocab/numbers.h"
 
 namespace vireo::image {
@@ -55,13 +56,28 @@ Result<> keep_content(BlockImage& image, BlockImage* below, Report const& report
   return image.flush();
 }
 
-Result<> rebase_qcow2(RebaseRequest const& request, Report const& report) {
-  if (!request.unsafe) {
-    auto const below = TRY(open_below(request));
-    auto const image =
-        TRY(open_image(request.path, {.format = "qcow2", .follow_references = request.follow_references}));
-    TRY(keep_content(*image, below.get(), report));
+/// Until the name changes the image reads as before: what it gets is what it shows.
+Result<> take_what_differs(RebaseRequest const& request, std::string const& format, Report const& report) {
+  if (request.unsafe) return {};
+  auto const below = TRY(open_below(request));
+  auto const image =
+      TRY(open_image(request.path, {.format = format, .follow_references = request.follow_references}));
+  return keep_content(*image, below.get(), report);
+}
+
+Result<> rebase_split_vmdk(RebaseRequest const& request, Report const& report) {
+  auto const bitmaps = TRY(KeptBitmaps::begin({request.path, "vmdk"}));
+  TRY(take_what_differs(request, "vmdk", report));
+  {
+    auto const storage = TRY(Storage::open(request.path, true, CacheMode::writeback));
+    TRY(storage.lock());
+    TRY(vmdk::set_parent(storage, request.backing.path));
   }
+  return bitmaps.finish();
+}
+
+Result<> rebase_qcow2(RebaseRequest const& request, Report const& report) {
+  TRY(take_what_differs(request, "qcow2", report));
   auto const storage = TRY(Storage::open(request.path, true, CacheMode::writeback));
   TRY(storage.lock());
   return qcow2::set_backing(storage, request.backing);
@@ -128,6 +144,7 @@ Result<> rebase_image(RebaseRequest const& request, Report const& report) {
     return fail(Errc::unsupported, fmt::format("{}: below {} lies {} only, not {}", request.path,
                                                description.format, description.format, request.backing.format));
   }
+  if (description.format == "vmdk" && description.files.size() > 1) return rebase_split_vmdk(request, report);
   return make_anew(request, description, report);
 }
 

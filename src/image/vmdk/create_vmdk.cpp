@@ -177,8 +177,8 @@ Result<> check_names(std::string const& path, VmdkOptions const& options) {
 
 }  // namespace
 
-Result<> vmdk::make_extent(std::string const& path, u64 sectors, bool flat) {
-  auto const options = VmdkOptions{};
+Result<> vmdk::make_extent(std::string const& path, u64 sectors, bool flat, bool zeroed_grain) {
+  auto const options = VmdkOptions{.zeroed_grain = zeroed_grain};
   auto maker = Maker{path, options, sectors};
   return flat ? maker.flat_file(path, sectors) : maker.sparse_file(path, sectors, {});
 }

@@ -50,6 +50,24 @@ std::string with_extents(std::string_view text, std::vector<ExtentLine> const& e
   return result;
 }
 
+/// Other lines of the field, wherever they stand, go.
+std::string with_parent(std::string_view text, std::string const& hint, u32 parent_cid) {
+  auto result = std::string{};
+  while (!text.empty()) {
+    auto const end = std::min(text.find('\n'), text.size());
+    auto const line = text.substr(0, end);
+    text.remove_prefix(std::min(end + 1, text.size()));
+    if (line.starts_with("parentFileNameHint")) continue;
+    if (!line.starts_with("parentCID")) {
+      result += fmt::format("{}\n", line);
+      continue;
+    }
+    result += fmt::format("parentCID={:08x}\n", parent_cid);
+    if (!hint.empty()) result += fmt::format("parentFileNameHint=\"{}\"\n", hint);
+  }
+  return result;
+}
+
 }  // namespace
 
 Result<DiskFiles> DiskFiles::read(Storage const& storage) {
@@ -84,7 +102,14 @@ u64 DiskFiles::sectors() const {
 }
 
 Result<> DiskFiles::write(std::vector<ExtentLine> const& extents) const {
-  auto changed = with_extents(text, extents);
+  return put(with_extents(text, extents));
+}
+
+Result<> DiskFiles::write_parent(std::string const& hint, u32 parent_cid) const {
+  return put(with_parent(text, hint, parent_cid));
+}
+
+Result<> DiskFiles::put(std::string changed) const {
   if (!single) return host::write_text(storage.path(), changed);
   if (changed.size() > place.length) {
     return fail(Errc::unsupported, fmt::format("{}: VMDK: no room in its descriptor", storage.path()));

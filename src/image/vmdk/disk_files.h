@@ -22,6 +22,11 @@ struct DiskFiles {
   u64 sectors() const;
   /// Puts other extents into the text, and the disk's new geometry. In one step where it is a file of its own.
   Result<> write(std::vector<ExtentLine> const& extents) const;
+  /// Names another parent, or none (`hint` empty). As above.
+  Result<> write_parent(std::string const& hint, u32 parent_cid) const;
+
+ private:
+  Result<> put(std::string changed) const;
 };
 
 /// Does the descriptor name a sparse extent there?
@@ -31,6 +36,6 @@ inline bool is_flat(ExtentLine const& line) { return line.type == "FLAT" || line
 /// Changes the capacity of a hosted sparse extent; what lies behind a shorter end is dropped.
 Result<> resize_sparse(Storage const& storage, u64 sectors);
 /// An empty extent of a disk in several files, or flat.
-Result<> make_extent(std::string const& path, u64 sectors, bool flat);
+Result<> make_extent(std::string const& path, u64 sectors, bool flat, bool zeroed_grain = false);
 
 }  // namespace vireo::image::vmdk

@@ -4,11 +4,16 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstdio>
 
+#include "host/system_error.h"
 #include "image/create_vmdk.h"
+#include "image/open_image.h"
 #include "image/vmdk/disk_files.h"
 #include "image/vmdk/open_extents.h"
 #include "image/vmdk/spec.h"
+#include "image/vmdk/vmdk_image.h"
 #include "vocab/numbers.h"
 
 namespace vireo::image::vmdk {
@@ -272,6 +277,39 @@ Result<Description> describe(Storage const& storage) {
 Result<std::string> parent_of(Storage const& storage) {
   auto const disk = TRY(DiskFiles::read(storage));
   return (std::filesystem::path{storage.path()}.parent_path() / disk.descriptor.parent_hint).string();
+}
+
+Result<> set_parent(Storage const& storage, std::string const& parent) {
+  auto const disk = TRY(DiskFiles::read(storage));
+  if (parent.find_first_of("\"\n\r") != std::string::npos)
+    return fail(Errc::invalid, fmt::format("{}: a name with a quotation mark or a line end", parent));
+  if (parent.empty()) return disk.write_parent({}, no_parent);
+  auto const path = (std::filesystem::path{storage.path()}.parent_path() / parent).string();
+  auto const image = TRY(open_image(path, {.format = "vmdk", .read_only = true, .follow_references = true}));
+  auto const* const layer = dynamic_cast<VmdkImage const*>(image.get());
+  if (layer == nullptr) return fail(Errc::invalid, fmt::format("{}: is no VMDK image", path));
+  return disk.write_parent(parent, layer->cid());
+}
+
+Result<> make_empty(Storage const& storage) {
+  TRY(storage.lock());
+  auto const disk = TRY(DiskFiles::read(storage));
+  for (auto const& line : disk.descriptor.extents) {
+    if (!is_sparse(line) || !is_own(storage.path(), line.file))
+      return fail(Errc::unsupported,
+                  fmt::format("{}: VMDK extent \"{}\" is not made anew", storage.path(), line.file));
+  }
+  for (auto const& line : disk.descriptor.extents) {
+    auto const path = disk.path_of(line);
+    auto const old = TRY(Storage::open(path, true, CacheMode::writeback));
+    TRY(old.lock());
+    auto const flags = TRY(read_sparse_header(old)).flags;
+    auto const fresh = path + ".vireo-new";
+    ::unlink(fresh.c_str());
+    TRY(make_extent(fresh, line.sectors, false, (flags & sparse_flag::zeroed_grain) != 0));
+    if (::rename(fresh.c_str(), path.c_str()) != 0) return host::fail_errno(errno, path + ": rename");
+  }
+  return set_parent(storage, disk.descriptor.parent_hint);  // its CID is another since it was written to
 }
 
 Result<CheckReport> check(Storage const& storage, Repair repair) {

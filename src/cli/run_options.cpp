@@ -74,6 +74,8 @@ Result<DiskConfig> parse_disk(std::string_view text) {
       disk.format = part.substr(7);
     else if (part.starts_with("key-file="))
       disk.key_file = part.substr(9);
+    else if (part.starts_with("on-error="))
+      disk.on_error = part.substr(9);
     else if (part.starts_with("cache="))
       disk.cache = part.substr(6);
     else if (!TRY_IN(part, take_limit(disk, part)))
@@ -81,7 +83,7 @@ Result<DiskConfig> parse_disk(std::string_view text) {
           Errc::invalid,
           fmt::format("'{}' is not one of format=F, readonly, temporary, follow-backing, key-file=F, cache=M, "
                       "iops=N, "
-                      "iops-burst=N, bps=SIZE, bps-burst=SIZE, throttle-group=NAME",
+                      "iops-burst=N, bps=SIZE, bps-burst=SIZE, throttle-group=NAME, on-error=pause|report|stop",
                       part));
   }
   return disk;
@@ -156,6 +158,10 @@ Result<RunRequest> parse_run(std::span<char const* const> arguments) {
          config.disks.push_back(TRY(parse_disk(value)));
          return {};
        }},
+      {"--on-error", "pause|report|stop",
+       "what a disk's failed request does to the machine (pause); on-error=... of a --disk says it for that "
+       "one",
+       set_text(config.on_error)},
       {"--net", "user[,forward=HOST:GUEST]...|none", "add a network card behind NAT (user)",
        [&](std::string_view value) -> Result<> {
          if (!networks_given) config.networks.clear();

@@ -26,6 +26,7 @@ struct DiskConfig {
   u32 iops{}, iops_burst{};        // operations a second, and at once after a rest; 0: no limit, a tenth of it
   Size bps, bps_burst;             // bytes likewise
   std::string throttle_group;      // disks that name the same one are limited together
+  std::string on_error;            // empty: the machine's
 
   static void fields(auto&& s, auto&& f) {
     f("path", s.path);
@@ -40,6 +41,7 @@ struct DiskConfig {
     f("bps", s.bps);
     f("bps_burst", s.bps_burst);
     f("throttle_group", s.throttle_group);
+    f("on_error", s.on_error);
   }
 };
 
@@ -65,6 +67,7 @@ struct MachineConfig {
   Size memory{u64{1} << 30};
   std::string kernel, initrd, append;
   std::vector<DiskConfig> disks;
+  std::string on_error{"pause"};  // what a failed request of a disk does: pause, report or stop
   std::vector<NetConfig> networks;
   std::string console{"stdio"};        // COM1: stdio, none, a file, unix:PATH
   std::string virtio_console{"none"};  // hvc0: the same; none leaves the device out
@@ -81,6 +84,7 @@ struct MachineConfig {
     f("initrd", s.initrd);
     f("append", s.append);
     f("disks", s.disks);
+    f("on_error", s.on_error);
     f("networks", s.networks);
     f("console", s.console);
     f("virtio_console", s.virtio_console);

@@ -57,7 +57,7 @@ Result<std::unique_ptr<Devices>> Devices::create(MachineConfig const& config, bu
                                                  memory::GuestMemory& memory, engine::Engine& engine,
                                                  bus::MachineControl& control) {
   auto devices = std::unique_ptr<Devices>{new Devices};
-  devices->pci_ = TRY(create_pci_devices(config, executor, memory));
+  devices->pci_ = TRY(create_pci_devices(config, executor, memory, control));
   devices->fixed_ = std::make_unique<Fixed>(executor, memory, engine, control, devices->address_map_);
   auto& chipset = devices->fixed_->chipset;
   auto slot = first_pci_slot;

@@ -31,6 +31,7 @@ class Devices {
   bus::AddressMap& address_map() { return address_map_; }
   device::SerialPort& console();
   device::SerialPort* virtio_console();  // null: the machine has none
+  std::vector<MachineDisk> const& disks() const { return pci_.disks; }
   void press_power_button();
   int acknowledge_pic();
   void end_of_interrupt(u8 vector);

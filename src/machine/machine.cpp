@@ -40,70 +40,143 @@ Machine::~Machine() {
   }
 }
 
-Result<> Machine::power_on() {
-  TRY(executor_->with([this] { return prepare(); }));
-  engine_->start();
-  return {};
-}
-
 Result<> Machine::prepare() {
-  devices_->reset();
-  engine_->reset();
-  auto const rsdp = TRY_IN("acpi", firmware::store_acpi(memory_, {.vcpus = config_.cpus}));
-  auto const entry = TRY_IN("kernel", media_.load(memory_, rsdp));
-  TRY(engine_->set_vcpu_state(VcpuId{0}, start_state(entry)));
-  devices_->start();
-  return {};
+  return executor_->with([this]() -> Result<> {
+    devices_->reset();
+    engine_->reset();
+    auto const rsdp = TRY_IN("acpi", firmware::store_acpi(memory_, {.vcpus = config_.cpus}));
+    auto const entry = TRY_IN("kernel", media_.load(memory_, rsdp));
+    return engine_->set_vcpu_state(VcpuId{0}, start_state(entry));
+  });
 }
 
-void Machine::power_down() {
+void Machine::go_on() {
+  executor_->with([&] { devices_->start(); });
+  engine_->start();
+}
+
+void Machine::halt() {
   engine_->stop();
   executor_->with([&] { devices_->stop(); });
 }
 
 Result<Ending> Machine::run() {
-  TRY(power_on());
+  auto ending = live();
+  stand({.condition = Condition::ended, .reason = {}});
+  return ending;
+}
+
+Result<Ending> Machine::live() {
+  TRY(prepare());
+  go_on();
+  stand({.condition = Condition::running, .reason = {}});
   while (true) {
-    auto const wishes = [&] {
-      auto lock = std::unique_lock{wishes_mutex_};
-      wished_.wait(lock, [&] { return wishes_.any(); });
-      return std::exchange(wishes_, {});
-    }();
-    power_down();
+    auto wishes = next_wishes();
+    auto const was_paused = standing().condition == Condition::paused;
+    if (!was_paused) halt();
     if (!wishes.failure.empty()) return fail(Errc::corrupt, wishes.failure);
     if (wishes.quit) return Ending::quit;
     if (wishes.power_off) return Ending::power_off;
-    if (!config_.reboot) return Ending::reset;
-    TRY(power_on());
+    if (wishes.reset && !config_.reboot) return Ending::reset;
+    if (wishes.reset) TRY(prepare());
+    if (wishes.pause && !was_paused) {
+      executor_->stop_clock();
+      stand({.condition = Condition::paused, .reason = std::move(*wishes.pause)});
+    } else if (!was_paused || wishes.resume) {
+      if (was_paused) executor_->start_clock();
+      go_on();
+      stand({.condition = Condition::running, .reason = {}});
+    }
   }
 }
 
-void Machine::wish(bool Wishes::* which) {
+Machine::Wishes Machine::next_wishes() {
+  auto lock = std::unique_lock{life_mutex_};
+  wished_.wait(lock, [&] { return wishes_.any(); });
+  return std::exchange(wishes_, {});
+}
+
+void Machine::stand(Standing standing) {
+  auto const lock = std::lock_guard{life_mutex_};
+  standing_ = std::move(standing);
+  ++changes_;
+  changed_.notify_all();
+}
+
+template <typename F>
+void Machine::wish(F&& change) {
   {
-    auto const lock = std::lock_guard{wishes_mutex_};
-    wishes_.*which = true;
+    auto const lock = std::lock_guard{life_mutex_};
+    change(wishes_);
   }
   wished_.notify_one();
 }
 
-void Machine::quit() { wish(&Wishes::quit); }
-void Machine::reset() { wish(&Wishes::reset); }
+std::string_view name_of(Condition condition) {
+  switch (condition) {
+    case Condition::starting: return "starting";
+    case Condition::running: return "running";
+    case Condition::paused: return "paused";
+    case Condition::ended: return "ended";
+  }
+  return "unknown";
+}
+
+Standing Machine::standing() const {
+  auto const lock = std::lock_guard{life_mutex_};
+  return standing_;
+}
+
+Result<> Machine::pause(std::string reason) {
+  request_pause(std::move(reason));
+  auto lock = std::unique_lock{life_mutex_};
+  changed_.wait(lock, [&] { return standing_.condition >= Condition::paused; });
+  if (standing_.condition == Condition::paused) return {};
+  return fail(Errc::gone, "the machine has ended");
+}
+
+Result<> Machine::resume() {
+  auto lock = std::unique_lock{life_mutex_};
+  if (standing_.condition == Condition::ended) return fail(Errc::gone, "the machine has ended");
+  wishes_.pause.reset();
+  if (standing_.condition != Condition::paused) return {};
+  wishes_.resume = true;
+  wished_.notify_one();
+  changed_.wait(lock, [&, before = changes_] { return changes_ != before; });
+  return standing_.condition == Condition::ended ? fail(Errc::gone, "the machine has ended") : Result<>{};
+}
+
+void Machine::quit() {
+  wish([](Wishes& wishes) { wishes.quit = true; });
+}
+void Machine::reset() {
+  wish([](Wishes& wishes) { wishes.reset = true; });
+}
 void Machine::press_power_button() {
   executor_->post([this] { devices_->press_power_button(); });
 }
 
-void Machine::request_reset(char const* reason) {
-  observe::log(observe::Level::info, "machine", "reset: {}", reason);
-  wish(&Wishes::reset);
+void Machine::request_power_off() {
+  wish([](Wishes& wishes) { wishes.power_off = true; });
 }
 
-void Machine::report_failure(char const* reason) {
-  {
-    auto const lock = std::lock_guard{wishes_mutex_};
-    wishes_.failure = reason;
-  }
-  wished_.notify_one();
+void Machine::request_reset(char const* reason) {
+  observe::log(observe::Level::info, "machine", "reset: {}", reason);
+  reset();
 }
+
+void Machine::request_pause(std::string reason) {
+  wish([&](Wishes& wishes) {
+    if (!wishes.pause) wishes.pause = std::move(reason);
+    wishes.resume = false;
+  });
+}
+
+void Machine::request_failure(std::string reason) {
+  wish([&](Wishes& wishes) { wishes.failure = std::move(reason); });
+}
+
+void Machine::report_failure(char const* reason) { request_failure(reason); }
 
 u64 Machine::read_mmio(Gpa at, u8 width) {
   return executor_->with([&] { return devices_->address_map().read_mmio(at, width); });

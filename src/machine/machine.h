@@ -3,6 +3,8 @@
 #include <condition_variable>
 #include <memory>
 #include <optional>
+#include <string>
+#include <string_view>
 
 #include "bus/lines.h"
 #include "engine/engine.h"
@@ -16,6 +18,13 @@ namespace vireo::machine {
 /// Why a machine ended.
 enum class Ending : u8 { power_off, reset, quit };
 
+enum class Condition : u8 { starting, running, paused, ended };
+std::string_view name_of(Condition condition);
+struct Standing {
+  Condition condition{};
+  std::string reason;  // why it is paused
+};
+
 /// One wired virtual machine: engine, devices and the boot media they start from.
 class Machine final : private engine::MachineView, private bus::MachineControl {
  public:
@@ -27,6 +36,12 @@ class Machine final : private engine::MachineView, private bus::MachineControl {
   Result<Ending> run();
 
   // Any thread.
+  Standing standing() const;
+  /// Stops vCPUs, devices and the machine's clock; on return nothing of the guest moves. A machine that is
+  /// paused already keeps its reason. Errc::gone: it has ended, or does so meanwhile.
+  Result<> pause(std::string reason);
+  /// On return the machine runs, or is paused anew.
+  Result<> resume();
   void quit();
   void reset();
   void press_power_button();
@@ -42,16 +57,21 @@ class Machine final : private engine::MachineView, private bus::MachineControl {
 
  private:
   struct Wishes {
-    bool quit{}, reset{}, power_off{};
+    bool quit{}, reset{}, power_off{}, resume{};
+    std::optional<std::string> pause;
     std::string failure;
-    bool any() const { return quit || reset || power_off || !failure.empty(); }
+    bool any() const { return quit || reset || power_off || resume || pause || !failure.empty(); }
   };
 
   explicit Machine(MachineConfig const& config) : config_{config} {}
-  Result<> power_on();
-  Result<> prepare();  // on the executor: reset, firmware tables, kernel, devices started
-  void power_down();
-  void wish(bool Wishes::* which);
+  Result<Ending> live();
+  Result<> prepare();  // reset, firmware tables, kernel
+  void go_on();
+  void halt();
+  Wishes next_wishes();
+  void stand(Standing standing);
+  template <typename F>
+  void wish(F&& change);
 
   // engine::MachineView, called on vCPU threads
   memory::GuestMemory& memory() override { return memory_; }
@@ -66,8 +86,10 @@ class Machine final : private engine::MachineView, private bus::MachineControl {
   void request_reset(char const* reason) override;
   void report_failure(char const* reason) override;
 
-  // bus::MachineControl, called on the executor
-  void request_power_off() override { wish(&Wishes::power_off); }
+  // bus::MachineControl
+  void request_power_off() override;
+  void request_pause(std::string reason) override;
+  void request_failure(std::string reason) override;
 
   MachineConfig config_;
   memory::GuestMemory memory_;
@@ -75,9 +97,11 @@ class Machine final : private engine::MachineView, private bus::MachineControl {
   std::unique_ptr<MachineExecutor> executor_;
   std::unique_ptr<engine::Engine> engine_;
   std::unique_ptr<Devices> devices_;  // after the engine, which their interrupts reach
-  std::mutex wishes_mutex_;
-  std::condition_variable wished_;
+  mutable std::mutex life_mutex_;     // of what follows
+  std::condition_variable wished_, changed_;
   Wishes wishes_;
+  Standing standing_;
+  u64 changes_{};  // how often standing_ did
 };
 
 }  // namespace vireo::machine

@@ -38,7 +38,7 @@ class MachineExecutor::LoopTimer final : public bus::Timer {
         if (core->generation == generation) core->on_expiry();
       });
     };
-    handle_ = executor_.loop_->at(deadline_ns + executor_.started_ns_, std::move(work));
+    handle_ = executor_.loop_->at(deadline_ns + executor_.origin_ns_, std::move(work));
   }
   void cancel() override {
     ++core_->generation;
@@ -108,14 +108,23 @@ Result<std::unique_ptr<MachineExecutor>> MachineExecutor::create() {
 }
 
 MachineExecutor::MachineExecutor(std::unique_ptr<host::EventLoop> loop)
-    : loop_{std::move(loop)}, started_ns_{host::monotonic_ns()}, thread_{[this] { loop_->run(); }} {}
+    : loop_{std::move(loop)}, origin_ns_{host::monotonic_ns()}, thread_{[this] { loop_->run(); }} {}
 
 MachineExecutor::~MachineExecutor() {
   loop_->stop();
   thread_.join();
 }
 
-u64 MachineExecutor::now_ns() const { return host::monotonic_ns() - started_ns_; }
+void MachineExecutor::stop_clock() { stopped_at_ns_ = now_ns(); }
+void MachineExecutor::start_clock() {
+  origin_ns_ = host::monotonic_ns() - now_ns();
+  stopped_at_ns_ = ~u64{0};
+}
+
+u64 MachineExecutor::now_ns() const {
+  auto const stopped = stopped_at_ns_.load();
+  return stopped != ~u64{0} ? stopped : host::monotonic_ns() - origin_ns_;
+}
 
 std::unique_ptr<bus::Timer> MachineExecutor::make_timer(std::function<void()> on_expiry) {
   return std::make_unique<LoopTimer>(*this, std::move(on_expiry));

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <thread>
@@ -24,6 +25,10 @@ class MachineExecutor final : public bus::Executor {
     return std::forward<F>(f)();
   }
 
+  /// While nothing that arms timers runs: the machine's clock stands still from stop_clock() to start_clock().
+  void stop_clock();
+  void start_clock();
+
   u64 now_ns() const override;
   std::unique_ptr<bus::Timer> make_timer(std::function<void()> on_expiry) override;
   void post(std::function<void()> work) override;
@@ -36,7 +41,8 @@ class MachineExecutor final : public bus::Executor {
   explicit MachineExecutor(std::unique_ptr<host::EventLoop> loop);
 
   std::unique_ptr<host::EventLoop> loop_;
-  u64 started_ns_{};
+  std::atomic<u64> origin_ns_{};             // host time when the machine's clock showed 0
+  std::atomic<u64> stopped_at_ns_{~u64{0}};  // machine time; all ones: it runs
   RankedMutex<LockRank::executor> mutex_;
   std::thread thread_;
 };

@@ -70,21 +70,30 @@ Result<std::unique_ptr<image::BlockImage>> open_image(DiskConfig const& config) 
                                          .follow_references = config.follow_backing});
 }
 
-Result<std::unique_ptr<image::BlockImage>> open_disk(DiskConfig const& config) {
+/// Every disk has one, so that limits can come and go while it is used.
+Result<std::shared_ptr<image::Throttle>> make_throttle(DiskConfig const& config) {
   auto const limits = limits_of(config);
   TRY_IN(config.path, image::check_limits(limits));
-  auto image = TRY(open_image(config));
-  if (!config.throttle_group.empty()) {
-    auto group = TRY_IN(config.path, image::throttle_group(config.throttle_group, limits));
-    return std::make_unique<image::ThrottledImage>(std::move(image), std::move(group));
-  }
-  if (!limits.any()) return image;
-  return std::make_unique<image::ThrottledImage>(std::move(image), std::make_shared<image::Throttle>(limits));
+  if (config.throttle_group.empty()) return std::make_shared<image::Throttle>(limits);
+  return TRY_IN(config.path, image::throttle_group(config.throttle_group, limits));
 }
 
-Result<std::unique_ptr<virtio::VirtioDevice>> create_disk(DiskConfig const& config) {
-  auto image = TRY(open_disk(config));
-  return std::make_unique<virtio::Block>(std::move(image), virtio::BlockOptions{});
+device::ErrorPolicy error_policy(std::string_view name) {
+  if (name == "report") return device::ErrorPolicy::report;
+  return name == "stop" ? device::ErrorPolicy::stop : device::ErrorPolicy::pause;
+}
+
+Result<MachineDisk> open_disk(std::string const& name, DiskConfig config, std::string const& on_error,
+                              bus::MachineControl& control) {
+  if (config.on_error.empty()) config.on_error = on_error;
+  auto throttle = TRY(make_throttle(config));
+  auto image = TRY(open_image(config));
+  return MachineDisk{.name = name,
+                     .config = config,
+                     .image = std::make_shared<image::ThrottledImage>(std::move(image), throttle),
+                     .throttle = throttle,
+                     .errors = std::make_shared<device::DiskErrors>(fmt::format("{} ({})", name, config.path),
+                                                                    error_policy(config.on_error), control)};
 }
 
 /// The card's own address, or one made from machine name and card number that stays the same from run to run.
@@ -120,7 +129,7 @@ Result<std::unique_ptr<virtio::VirtioDevice>> create_network(NetConfig const& co
 }  // namespace
 
 Result<PciDevices> create_pci_devices(MachineConfig const& config, bus::Executor& executor,
-                                      memory::GuestMemory& memory) {
+                                      memory::GuestMemory& memory, bus::MachineControl& control) {
   auto result = PciDevices{};
   auto& devices = result.devices;
   auto const add = [&](std::string name, std::unique_ptr<virtio::VirtioDevice> function) {
@@ -129,7 +138,9 @@ Result<PciDevices> create_pci_devices(MachineConfig const& config, bus::Executor
   };
   for (auto i = std::size_t{0}; i < config.disks.size(); ++i) {
     auto const name = fmt::format("disk{}", i);
-    add(name, TRY_IN(name, create_disk(config.disks[i])));
+    auto const& disk =
+        result.disks.emplace_back(TRY_IN(name, open_disk(name, config.disks[i], config.on_error, control)));
+    add(name, std::make_unique<virtio::Block>(disk.image, virtio::BlockOptions{.errors = disk.errors}));
   }
   for (auto i = std::size_t{0}; i < config.networks.size(); ++i) {
     auto const name = fmt::format("net{}", i);

@@ -193,12 +193,15 @@ Result<> check_config(MachineConfig const& config) {
   if (config.console == "stdio" && config.virtio_console == "stdio") {
     return fail(Errc::invalid, "virtio_console: stdio is taken by console; set that to none");
   }
+  auto const error_policies = std::vector<std::string_view>{"pause", "report", "stop"};
+  TRY(check_choice("on_error", config.on_error, error_policies));
   for (auto const& disk : config.disks) {
     if (disk.path.empty()) return fail(Errc::invalid, "disks: a disk has no path");
     if (!disk.format.empty())
       TRY(check_choice("disks: format", disk.format, {"raw", "qcow2", "vdi", "vhd", "vhdx", "vmdk"}));
     TRY(check_choice("disks: cache", disk.cache,
                      {"writeback", "none", "writethrough", "directsync", "unsafe"}));
+    if (!disk.on_error.empty()) TRY(check_choice("disks: on_error", disk.on_error, error_policies));
   }
   for (auto const& network : config.networks) TRY(check_choice("networks: kind", network.kind, {"user"}));
   return {};

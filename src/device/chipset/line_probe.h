@@ -29,8 +29,11 @@ struct MsiProbe : bus::MsiSink {
 struct ControlProbe : bus::MachineControl {
   void request_reset(char const*) override { ++resets; }
   void request_power_off() override { ++power_offs; }
+  void request_pause(std::string reason) override { pauses.push_back(std::move(reason)); }
+  void request_failure(std::string reason) override { failures.push_back(std::move(reason)); }
   int resets{0};
   int power_offs{0};
+  std::vector<std::string> pauses, failures;
 };
 
 }  // namespace vireo::device

@@ -24,6 +24,7 @@ class Transport {
  public:
   virtual ~Transport() = default;
   virtual Virtqueue& queue(u16 index) = 0;
+  virtual memory::GuestMemory const& memory() const = 0;
   /// `feature` is a bit number; true once the driver has accepted it.
   virtual bool negotiated(u32 feature) const = 0;
   /// Interrupts the driver for what was pushed to queue `index`, if it wants that.
@@ -61,7 +62,8 @@ class VirtioDevice {
   virtual void attach(Transport& transport) = 0;
   virtual void activate() = 0;
   virtual void queue_notified(u16 index) = 0;
-  /// On return every popped chain is pushed and no thread of ours touches guest memory.
+  /// On return no thread of ours touches guest memory, and every popped chain is pushed or kept for activate(),
+  /// which adopts it.
   virtual void quiesce() = 0;
 
   // As in bus::Device; only while quiet.

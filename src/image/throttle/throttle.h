@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -41,6 +42,7 @@ class Throttle {
 
  private:
   ThrottleClock clock_;
+  std::atomic<bool> limited_;
   std::mutex mutex_;  // the rest
   ThrottleLimits limits_;
   Rate operations_;

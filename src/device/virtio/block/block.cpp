@@ -15,6 +15,8 @@ constexpr u32 most_ranges{16};               // in one discard or write-zeroes r
 constexpr u32 most_range_sectors{1U << 21};  // 1 GiB
 constexpr u32 class_code_scsi{0x010000};
 
+constexpr auto kept_for_later = BlockStatus{0xff};  // never reaches the guest
+
 u64 bit(u32 feature) { return u64{1} << feature; }
 
 BlockConfig make_config(image::BlockImage::Geometry const& geometry, BlockOptions const& options) {
@@ -63,6 +65,10 @@ void Block::activate() {
   // 5.2.6.2: a driver without FLUSH counts on every finished write being stable.
   flush_each_write_ = !transport_->negotiated(VIRTIO_BLK_F_FLUSH);
   workers_.start(options_.threads);
+  for (auto& request : kept_.with([](auto& kept) { return std::exchange(kept, {}); })) {
+    transport_->queue(request.queue).adopt(request.chain);
+    start(std::move(request));
+  }
   for (auto index = u16{0}; index < options_.queues; ++index) queue_notified(index);
 }
 
@@ -75,7 +81,48 @@ void Block::quiesce() {
   reap();
 }
 
-state::Saved Block::save() const { return state::save(State{.capacity = config_.capacity}); }
+state::Saved Block::save() const {
+  auto state = State{.capacity = config_.capacity};
+  auto const add = [&](std::vector<Segment> const& segments, bool writable) {
+    for (auto const& segment : segments) {
+      state.kept_segments.push_back({segment.at.value, static_cast<u32>(segment.host.size()), writable});
+    }
+  };
+  kept_.with([&](auto const& kept) {
+    for (auto const& [queue, chain, header] : kept) {
+      state.kept.push_back({.sector = header.sector,
+                            .type = header.type,
+                            .segments = static_cast<u32>(chain.readable.size() + chain.writable.size()),
+                            .queue = queue,
+                            .id = chain.id,
+                            .slots = chain.slots});
+      add(chain.readable, false);
+      add(chain.writable, true);
+    }
+  });
+  return state::save(state);
+}
+
+Result<std::vector<Block::Request>> Block::rebuild(State const& state) const {
+  auto requests = std::vector<Request>{};
+  auto rest = std::span{state.kept_segments};
+  for (auto const& saved : state.kept) {
+    if (saved.queue >= options_.queues || saved.segments > rest.size()) {
+      return fail(Errc::corrupt, "virtio-block: a kept request that cannot be");
+    }
+    auto builder = ChainBuilder{transport_->memory()};
+    for (auto const& segment : rest.first(saved.segments)) {
+      TRY(builder.add(segment.at, segment.length, segment.writable != 0));
+    }
+    rest = rest.subspan(saved.segments);
+    auto chain = std::move(builder).take(saved.id, saved.slots);
+    if (chain.readable_bytes < sizeof(BlockRequestHeader) || chain.writable_bytes == 0) {
+      return fail(Errc::corrupt, "virtio-block: a kept request without header or status");
+    }
+    requests.push_back({saved.queue, std::move(chain), {saved.type, 0, saved.sector}});
+  }
+  return requests;
+}
 
 Result<> Block::restore(state::Saved const& saved) {
   auto state = State{.capacity = config_.capacity};
@@ -84,6 +131,8 @@ Result<> Block::restore(state::Saved const& saved) {
     return fail(Errc::corrupt, fmt::format("virtio-block: saved with a disk of {} sectors, this one has {}",
                                            state.capacity, config_.capacity));
   }
+  auto requests = TRY(rebuild(state));
+  kept_.with([&](auto& kept) { kept = std::move(requests); });
   return {};
 }
 
@@ -92,11 +141,17 @@ void Block::submit(u16 queue, Chain chain) {
   auto const got = gather(chain.readable, 0, std::as_writable_bytes(std::span{&header, 1}));
   if (got != sizeof header || chain.writable_bytes == 0)
     return transport_->fail("request without header or status");
-  workers_.submit([this, request = Request{queue, std::move(chain), header}] { execute(request); });
+  start({queue, std::move(chain), header});
 }
 
-void Block::execute(Request const& request) {
-  auto const status = std::byte{perform(request)};
+void Block::start(Request&& request) {
+  workers_.submit([this, request = std::move(request)]() mutable { execute(request); });
+}
+
+void Block::execute(Request& request) {
+  auto const outcome = perform(request);
+  if (outcome == kept_for_later) return kept_.with([&](auto& kept) { kept.push_back(std::move(request)); });
+  auto const status = std::byte{outcome};
   auto const written = request.chain.writable_bytes;
   scatter(request.chain.writable, written - 1, std::span{&status, 1});
   transport_->queue(request.queue).note_written(request.chain);
@@ -125,7 +180,7 @@ BlockStatus Block::perform(Request const& request) {
   switch (request.header.type) {
     case VIRTIO_BLK_T_IN: return transfer(request, false);
     case VIRTIO_BLK_T_OUT: return transfer(request, true);
-    case VIRTIO_BLK_T_FLUSH: return report(image_->flush(), "flush");
+    case VIRTIO_BLK_T_FLUSH: return status_of(image_->flush(), "flush");
     case VIRTIO_BLK_T_GET_ID: return identify(request);
     case VIRTIO_BLK_T_DISCARD:
     case VIRTIO_BLK_T_WRITE_ZEROES: return for_each_range(request);
@@ -144,10 +199,10 @@ BlockStatus Block::transfer(Request const& request, bool write) {
   auto at = request.header.sector * sector_bytes;
   for (auto const& segment : data) {
     auto const done = write ? image_->write(at, segment.host) : image_->read(at, segment.host);
-    if (!done) return report(done, write ? "write" : "read");
+    if (!done) return status_of(done, write ? "write" : "read");
     at += segment.host.size();
   }
-  if (write && flush_each_write_) return report(image_->flush(), "flush");
+  if (write && flush_each_write_) return status_of(image_->flush(), "flush");
   return VIRTIO_BLK_S_OK;
 }
 
@@ -167,9 +222,9 @@ BlockStatus Block::for_each_range(Request const& request) {
     auto const at = range.sector * sector_bytes;
     auto const unmap = (range.flags & VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP) != 0;
     auto const done = zeroes ? image_->write_zeroes(at, length, unmap) : image_->discard(at, length);
-    if (!done) return report(done, zeroes ? "write zeroes" : "discard");
+    if (!done) return status_of(done, zeroes ? "write zeroes" : "discard");
   }
-  if (zeroes && flush_each_write_) return report(image_->flush(), "flush");
+  if (zeroes && flush_each_write_) return status_of(image_->flush(), "flush");
   return VIRTIO_BLK_S_OK;
 }
 
@@ -185,10 +240,13 @@ bool Block::in_range(u64 sector, u64 bytes) const {
   return sector <= config_.capacity && bytes <= (config_.capacity - sector) * sector_bytes;
 }
 
-BlockStatus Block::report(Result<> const& result, std::string_view verb) {
+BlockStatus Block::status_of(Result<> const& result, std::string_view verb) {
   if (result) return VIRTIO_BLK_S_OK;
-  VIREO_LOG_GUEST(observe::Level::warning, "virtio-block", "{}: {}", verb, result.error().what());
-  return VIRTIO_BLK_S_IOERR;
+  auto const kept = options_.errors != nullptr && options_.errors->keeps(result.error(), verb);
+  if (options_.errors == nullptr) {
+    VIREO_LOG_GUEST(observe::Level::warning, "virtio-block", "{}: {}", verb, result.error().what());
+  }
+  return kept ? kept_for_later : VIRTIO_BLK_S_IOERR;
 }
 
 }  // namespace vireo::device::virtio

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "device/storage/disk_errors.h"
 #include "device/virtio/block/spec.h"
 #include "device/virtio/device.h"
 #include "device/virtio/worker_pool.h"
@@ -12,6 +13,7 @@ struct BlockOptions {
   u16 queues{1};
   u16 queue_size{256};  // a power of two, at least 4
   u32 threads{2};
+  std::shared_ptr<DiskErrors> errors{};  // null: all are reported
 };
 
 /// virtio-blk (5.2): the synchronous calls to the image run on workers of its own, straight on guest memory.
@@ -27,15 +29,34 @@ class Block final : public VirtioDevice {
   void activate() override;
   void queue_notified(u16 index) override;
   void quiesce() override;
-  void reset() override {}
+  void reset() override {
+    kept_.with([](auto& kept) { kept.clear(); });
+  }
   state::Saved save() const override;
   Result<> restore(state::Saved const& saved) override;
 
  private:
+  struct SavedRequest {
+    u64 sector{};
+    u32 type{};
+    u32 segments{};  // so many of kept_segments
+    u16 queue{}, id{}, slots{}, reserved{};
+  };
+  struct SavedSegment {
+    u64 at{};
+    u32 length{};
+    u32 writable{};
+  };
   struct State {
     static constexpr std::string_view schema{"virtio-block"};
     u64 capacity{};  // the guest knows it: another disk cannot take over
-    static void fields(auto&& s, auto&& f) { f(1, "capacity", s.capacity); }
+    std::vector<SavedRequest> kept{};
+    std::vector<SavedSegment> kept_segments{};
+    static void fields(auto&& s, auto&& f) {
+      f(1, "capacity", s.capacity);
+      f(2, "kept", s.kept);
+      f(3, "kept_segments", s.kept_segments);
+    }
   };
   struct Request {
     u16 queue;
@@ -48,8 +69,10 @@ class Block final : public VirtioDevice {
   };
 
   void submit(u16 queue, Chain chain);
-  void execute(Request const& request);
+  void start(Request&& request);
+  void execute(Request& request);
   void reap();
+  Result<std::vector<Request>> rebuild(State const& state) const;
 
   // On a worker.
   spec::BlockStatus perform(Request const& request);
@@ -57,7 +80,7 @@ class Block final : public VirtioDevice {
   spec::BlockStatus for_each_range(Request const& request);
   spec::BlockStatus identify(Request const& request);
   bool in_range(u64 sector, u64 bytes) const;
-  spec::BlockStatus report(Result<> const& result, std::string_view verb);
+  spec::BlockStatus status_of(Result<> const& result, std::string_view verb);
 
   std::shared_ptr<image::BlockImage> image_;
   BlockOptions options_;
@@ -67,7 +90,8 @@ class Block final : public VirtioDevice {
   Transport* transport_{nullptr};
   bool flush_each_write_{false};  // set while the workers rest
   Guarded<std::vector<Finished>, LockRank::queue> finished_;
-  WorkerPool workers_;  // last: its threads use the rest
+  mutable Guarded<std::vector<Request>, LockRank::queue> kept_;  // until the machine goes on
+  WorkerPool workers_;                                           // last: its threads use the rest
 };
 
 }  // namespace vireo::device::virtio

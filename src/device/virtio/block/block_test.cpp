@@ -1,10 +1,12 @@
 #include "device/virtio/block/block.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
 
 #include "bus/device_contract.h"
+#include "device/chipset/line_probe.h"
 #include "device/virtio/pci/spec.h"
 #include "device/virtio/testing/test_machine.h"
 
@@ -13,6 +15,7 @@ namespace {
 
 using namespace testing;
 using namespace spec;
+using ::testing::ElementsAre;
 
 /// A disk in memory that a test can look into.
 class MemoryImage final : public image::BlockImage {
@@ -25,6 +28,7 @@ class MemoryImage final : public image::BlockImage {
     return {};
   }
   Result<> write(u64 at, ConstBytes from) override {
+    if (broken) return fail(Errc::no_space, "the disk is full");
     std::copy(from.begin(), from.end(), bytes.begin() + static_cast<i64>(at));
     return {};
   }
@@ -45,7 +49,7 @@ class MemoryImage final : public image::BlockImage {
   std::vector<std::byte> bytes;
   std::atomic<u32> flushes{0};
   std::atomic<u64> discarded{0};
-  bool broken{false};
+  std::atomic<bool> broken{false};
 
  private:
   bool read_only_;
@@ -81,8 +85,16 @@ class BlockTest : public ::testing::TestWithParam<bool> {
   }
   static Gpa at(u64 offset) { return Gpa{TestMachine::buffers + offset}; }
 
+  void start_write(u64 sector) {
+    machine.queues[0]->add(
+        {{header(VIRTIO_BLK_T_OUT, sector), 16, false}, {at(data_at), 512, false}, {at(status_at), 1, true}});
+    machine.kick(0);
+  }
+
   std::shared_ptr<MemoryImage> disk = std::make_shared<MemoryImage>(1 * MiB);
-  TestMachine machine{std::make_unique<Block>(disk, BlockOptions{.serial = "vireo-0001"})};
+  ControlProbe control;
+  std::shared_ptr<DiskErrors> errors = std::make_shared<DiskErrors>("disk0", ErrorPolicy::report, control);
+  TestMachine machine{std::make_unique<Block>(disk, BlockOptions{.serial = "vireo-0001", .errors = errors})};
   Used used{};
 };
 INSTANTIATE_TEST_SUITE_P(Rings, BlockTest, ::testing::Bool(),
@@ -204,6 +216,66 @@ TEST_P(BlockTest, GoesOnAfterSaveAndRestore) {
   machine.wait_used(0);
   EXPECT_EQ(machine.text(status_at, 1), std::string(1, '\0'));
   EXPECT_EQ(disk->flushes, 2U);
+}
+
+TEST_P(BlockTest, KeepsAFailedRequestUntilTheMachineGoesOn) {
+  errors->set_policy(ErrorPolicy::pause);
+  disk->broken = true;
+  bring_up();
+  machine.put(data_at, std::string(512, 'k'));
+  start_write(3);
+  machine.device.stop();
+  EXPECT_EQ(machine.text(status_at, 1), "\x55");
+  EXPECT_THAT(control.pauses, ElementsAre("disk0: write: the disk is full"));
+
+  disk->broken = false;
+  machine.device.start();
+  machine.wait_used(0);
+  EXPECT_EQ(machine.text(status_at, 1)[0], VIRTIO_BLK_S_OK);
+  EXPECT_EQ(disk->bytes[3 * 512 + 511], std::byte{'k'});
+  EXPECT_EQ(request(VIRTIO_BLK_T_FLUSH, 0), VIRTIO_BLK_S_OK);
+}
+
+TEST_P(BlockTest, KeptRequestsTravelWithTheSavedState) {
+  errors->set_policy(ErrorPolicy::pause);
+  disk->broken = true;
+  bring_up();
+  machine.put(data_at, std::string(512, 's'));
+  start_write(4);
+  machine.device.stop();
+  auto const saved = machine.device.save();
+  machine.device.reset();
+  disk->broken = false;
+  ASSERT_TRUE(machine.device.restore(saved));
+  EXPECT_EQ(machine.device.save(), saved);
+  machine.device.start();
+  machine.wait_used(0);
+  EXPECT_EQ(machine.text(status_at, 1)[0], VIRTIO_BLK_S_OK);
+  EXPECT_EQ(disk->bytes[4 * 512], std::byte{'s'});
+}
+
+TEST_P(BlockTest, AResetForgetsKeptRequests) {
+  errors->set_policy(ErrorPolicy::pause);
+  disk->broken = true;
+  bring_up();
+  start_write(4);
+  machine.device.stop();
+  machine.device.start();
+  machine.set_status(0);
+  disk->broken = false;
+  bring_up();
+  EXPECT_EQ(request(VIRTIO_BLK_T_FLUSH, 0), VIRTIO_BLK_S_OK);
+  EXPECT_EQ(disk->bytes[4 * 512], std::byte{0});
+}
+
+TEST_P(BlockTest, EndsTheMachineWhereErrorsShallStopIt) {
+  errors->set_policy(ErrorPolicy::stop);
+  disk->broken = true;
+  bring_up();
+  start_write(0);
+  machine.device.stop();
+  EXPECT_THAT(control.failures, ElementsAre("disk0: write: the disk is full"));
+  EXPECT_EQ(machine.text(status_at, 1), "\x55");
 }
 
 TEST(Block, RefusesWritesToAReadOnlyImage) {

@@ -58,7 +58,10 @@ u64 with_half(u64 old, bool upper, u64 value) {
 
 VirtioPci::VirtioPci(bus::Executor& executor, memory::GuestMemory& memory,
                      std::unique_ptr<VirtioDevice> function)
-    : executor_{executor}, function_{std::move(function)}, config_{identity_of(function_->description()), 1} {
+    : executor_{executor},
+      memory_{memory},
+      function_{std::move(function)},
+      config_{identity_of(function_->description()), 1} {
   for (auto const size : function_->description().queue_sizes) queues_.emplace_back(memory, size);
   config_.add_bar(register_bar, {bus::BarKind::memory64, register_bar_bytes});
   config_.add_bar(msix_bar, {bus::BarKind::memory64, msix_bar_bytes});

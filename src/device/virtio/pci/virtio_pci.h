@@ -63,6 +63,7 @@ class VirtioPci final : public bus::Device, public bus::PciFunction, private Tra
 
   // Transport
   Virtqueue& queue(u16 index) override { return queues_.at(index); }
+  memory::GuestMemory const& memory() const override { return memory_; }
   bool negotiated(u32 feature) const override { return ((state_.driver_features >> feature) & 1) != 0; }
   void interrupt(u16 index) override;
   void config_changed() override;
@@ -90,6 +91,7 @@ class VirtioPci final : public bus::Device, public bus::PciFunction, private Tra
   Result<> check(State const& state) const;
 
   bus::Executor& executor_;
+  memory::GuestMemory const& memory_;
   std::unique_ptr<VirtioDevice> function_;
   bus::PciConfigSpace config_;
   bus::IrqLine* intx_{nullptr};

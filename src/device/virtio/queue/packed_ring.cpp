@@ -17,7 +17,7 @@ class PackedRing final : public Ring {
     if (!has_available()) return std::optional<Chain>{};
     auto builder = ChainBuilder{memory_};
     auto index = state_.next_available;
-    for (auto slots = u16{1}; slots <= state_.size - in_flight_; ++slots) {
+    for (auto slots = u16{1}; slots + in_flight_ <= state_.size; ++slots) {
       auto const descriptor = load_le<PackedDescriptor>(&table_[index]);  // once: the guest may change it
       auto const is_last = (descriptor.flags & VIRTQ_DESC_F_NEXT) == 0;
       if (++index == state_.size) index = 0;
@@ -43,6 +43,11 @@ class PackedRing final : public Ring {
       state_.available_wrap ^= 1;
     }
     state_.next_available = static_cast<u16>(state_.next_available - chain.slots);
+  }
+
+  bool adopt(Chain const& chain) override {
+    in_flight_ += chain.slots;
+    return chain.slots > 0 && in_flight_ <= state_.size;
   }
 
   void push(std::span<Completion const> completions) override {

@@ -49,6 +49,8 @@ class Ring {
   virtual Result<std::optional<Chain>> pop() = 0;
   /// Takes back the last pop(), whose chain this is.
   virtual void unpop(Chain const& chain) = 0;
+  /// Counts a chain as popped. False: so many the ring cannot have.
+  virtual bool adopt(Chain const& chain) = 0;
   /// The driver sees all of them at once.
   virtual void push(std::span<Completion const> completions) = 0;
   virtual bool has_available() const = 0;

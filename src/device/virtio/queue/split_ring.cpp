@@ -38,6 +38,8 @@ class SplitRing final : public Ring {
     --in_flight_;
   }
 
+  bool adopt(Chain const&) override { return ++in_flight_ <= state_.size; }
+
   void push(std::span<Completion const> completions) override {
     for (auto const& completion : completions) {
       elements_[slot(state_.next_used)] = UsedElement{completion.id, completion.written};

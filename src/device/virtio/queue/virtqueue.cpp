@@ -26,6 +26,10 @@ void Virtqueue::unpop(Chain const& chain) {
   if (usable()) ring_->unpop(chain);
 }
 
+void Virtqueue::adopt(Chain const& chain) {
+  if (usable() && !ring_->adopt(chain)) state_.broken = 1;
+}
+
 void Virtqueue::push(Chain const& chain, u32 written) {
   note_written(chain);
   auto const completion = Completion{chain.id, chain.slots, written};

@@ -26,6 +26,8 @@ class Virtqueue {
   Result<std::optional<Chain>> pop();
   /// Takes back pops, the newest first; nothing else happened to the queue since.
   void unpop(Chain const& chain);
+  /// A chain that was popped before the queue was mapped anew, and will be pushed.
+  void adopt(Chain const& chain);
   void push(Chain const& chain, u32 written);
   /// The chains' buffers have been through note_written().
   void push(std::span<Completion const> completions);

@@ -57,8 +57,11 @@ struct NetConfig {
   }
 };
 
+/// Of machines that nobody named: the first free of vm, vm-2, ...
+inline constexpr char default_name[]{"vm"};
+
 struct MachineConfig {
-  std::string name{"vm"};
+  std::string name{default_name};
   std::string image;  // a name in the image store; resolved into kernel, initrd, append and a disk
   std::string engine{"auto"};
   Size code_cache{u64{64} << 20};  // of the software engine: translated code of all vCPUs together

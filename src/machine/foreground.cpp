@@ -16,6 +16,8 @@
 
 #include "host/descriptor.h"
 #include "machine/console_link.h"
+#include "machine/control/control_server.h"
+#include "machine/control/machine_verbs.h"
 #include "machine/machine.h"
 #include "observe/log.h"
 
@@ -37,6 +39,7 @@ class EndingSignals {
     for (auto const number : {SIGINT, SIGTERM, SIGHUP, SIGQUIT}) sigaddset(&set, number);
     pthread_sigmask(SIG_BLOCK, &set, nullptr);
     std::signal(SIGPIPE, SIG_IGN);
+    std::signal(SIGXFSZ, SIG_IGN);  // a disk at the limit of its size is an error like others
     signals_ = host::Descriptor{::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK)};
     stop_ = host::Descriptor{::eventfd(0, EFD_CLOEXEC)};
   }
@@ -82,8 +85,12 @@ void answer(Machine& machine, ConsoleRequest request) {
 
 }  // namespace
 
-int run_foreground(MachineConfig const& config) {
+int run_foreground(MachineConfig config) {
   auto signals = EndingSignals{};
+  auto socket =
+      config.name == default_name ? ControlSocket::claim_free(config.name) : ControlSocket::claim(config.name);
+  if (!socket) return report(socket.error(), exit_bad_configuration);
+  config.name = socket->name();
   auto machine = Machine::create(config);
   if (!machine) return report(machine.error(), exit_bad_configuration);
   auto& running = **machine;
@@ -101,6 +108,10 @@ int run_foreground(MachineConfig const& config) {
     (*link)->attach(&running.console());
     if (second_link) second_link->attach(running.virtio_console());
   });
+  auto verbs = VerbTable{};
+  add_machine_verbs(verbs, running);
+  auto control = ControlServer::start(std::move(*socket), verbs);
+  if (!control) return report(control.error(), exit_bad_configuration);
   signals.watch([&] {
     (*link)->abandon_output();
     if (second_link) second_link->abandon_output();
@@ -108,6 +119,8 @@ int run_foreground(MachineConfig const& config) {
   });
   auto const ending = running.run();
   signals.stop();
+  running.events().close();
+  control->reset();
   running.with_executor([&] {
     (*link)->attach(nullptr);
     if (second_link) second_link->attach(nullptr);

@@ -11,7 +11,8 @@ inline constexpr int exit_bad_configuration{2};  // found before the guest start
 inline constexpr int exit_guest_reset{3};        // under reboot: false
 inline constexpr int exit_interrupted{130};      // SIGINT; other ending signals: 128 + number
 
-/// Runs a machine with its console until it ends; yields the exit status. Errors go to stderr, one line each.
-int run_foreground(MachineConfig const& config);
+/// Runs a machine with its console and control socket until it ends; yields the exit status. Errors go to
+/// stderr, one line each.
+int run_foreground(MachineConfig config);
 
 }  // namespace vireo::machine

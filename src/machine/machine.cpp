@@ -33,6 +33,8 @@ Result<std::unique_ptr<Machine>> Machine::create(MachineConfig const& config) {
   return machine;
 }
 
+Machine::Machine(MachineConfig const& config) : config_{config}, created_ns_{host::monotonic_ns()} {}
+
 Machine::~Machine() {
   if (engine_) engine_->stop();
   if (executor_) {
@@ -62,6 +64,7 @@ void Machine::halt() {
 
 Result<Ending> Machine::run() {
   auto ending = live();
+  events_.add("ended", "", ending ? std::string{name_of(*ending)} : ending.error().what());
   stand({.condition = Condition::ended, .reason = {}});
   return ending;
 }
@@ -69,6 +72,7 @@ Result<Ending> Machine::run() {
 Result<Ending> Machine::live() {
   TRY(prepare());
   go_on();
+  events_.add("started", "", "");
   stand({.condition = Condition::running, .reason = {}});
   while (true) {
     auto wishes = next_wishes();
@@ -78,12 +82,19 @@ Result<Ending> Machine::live() {
     if (wishes.quit) return Ending::quit;
     if (wishes.power_off) return Ending::power_off;
     if (wishes.reset && !config_.reboot) return Ending::reset;
-    if (wishes.reset) TRY(prepare());
+    if (wishes.reset) {
+      TRY(prepare());
+      events_.add("reset", "", "");
+    }
     if (wishes.pause && !was_paused) {
       executor_->stop_clock();
+      events_.add("paused", "", *wishes.pause);
       stand({.condition = Condition::paused, .reason = std::move(*wishes.pause)});
     } else if (!was_paused || wishes.resume) {
-      if (was_paused) executor_->start_clock();
+      if (was_paused) {
+        executor_->start_clock();
+        events_.add("resumed", "", "");
+      }
       go_on();
       stand({.condition = Condition::running, .reason = {}});
     }
@@ -122,13 +133,24 @@ std::string_view name_of(Condition condition) {
   return "unknown";
 }
 
+std::string_view name_of(Ending ending) {
+  switch (ending) {
+    case Ending::power_off: return "the guest powered off";
+    case Ending::reset: return "the guest reset";
+    case Ending::quit: return "quit";
+  }
+  return "unknown";
+}
+
+u64 Machine::uptime_ns() const { return host::monotonic_ns() - created_ns_; }
+
 Standing Machine::standing() const {
   auto const lock = std::lock_guard{life_mutex_};
   return standing_;
 }
 
 Result<> Machine::pause(std::string reason) {
-  request_pause(std::move(reason));
+  wish_pause(std::move(reason));
   auto lock = std::unique_lock{life_mutex_};
   changed_.wait(lock, [&] { return standing_.condition >= Condition::paused; });
   if (standing_.condition == Condition::paused) return {};
@@ -166,6 +188,12 @@ void Machine::request_reset(char const* reason) {
 }
 
 void Machine::request_pause(std::string reason) {
+  observe::log(observe::Level::warning, "machine", "pausing: {}; 'vireo resume {}' lets it go on", reason,
+               config_.name);
+  wish_pause(std::move(reason));
+}
+
+void Machine::wish_pause(std::string reason) {
   wish([&](Wishes& wishes) {
     if (!wishes.pause) wishes.pause = std::move(reason);
     wishes.resume = false;

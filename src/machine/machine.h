@@ -9,6 +9,7 @@
 #include "bus/lines.h"
 #include "engine/engine.h"
 #include "machine/boot.h"
+#include "machine/control/event_log.h"
 #include "machine/devices.h"
 #include "machine/machine_executor.h"
 #include "vocab/result.h"
@@ -19,6 +20,7 @@ namespace vireo::machine {
 enum class Ending : u8 { power_off, reset, quit };
 
 enum class Condition : u8 { starting, running, paused, ended };
+std::string_view name_of(Ending ending);
 std::string_view name_of(Condition condition);
 struct Standing {
   Condition condition{};
@@ -45,6 +47,11 @@ class Machine final : private engine::MachineView, private bus::MachineControl {
   void quit();
   void reset();
   void press_power_button();
+  MachineConfig const& config() const { return config_; }
+  EventLog& events() { return events_; }
+  std::vector<MachineDisk> const& disks() const { return devices_->disks(); }
+  /// Of the host, since create().
+  u64 uptime_ns() const;
   device::SerialPort& console() { return devices_->console(); }
   device::SerialPort* virtio_console() { return devices_->virtio_console(); }
   /// Runs `f` as the machine's executor, for instance to reach the console.
@@ -63,7 +70,7 @@ class Machine final : private engine::MachineView, private bus::MachineControl {
     bool any() const { return quit || reset || power_off || resume || pause || !failure.empty(); }
   };
 
-  explicit Machine(MachineConfig const& config) : config_{config} {}
+  explicit Machine(MachineConfig const& config);
   Result<Ending> live();
   Result<> prepare();  // reset, firmware tables, kernel
   void go_on();
@@ -72,6 +79,7 @@ class Machine final : private engine::MachineView, private bus::MachineControl {
   void stand(Standing standing);
   template <typename F>
   void wish(F&& change);
+  void wish_pause(std::string reason);
 
   // engine::MachineView, called on vCPU threads
   memory::GuestMemory& memory() override { return memory_; }
@@ -92,6 +100,8 @@ class Machine final : private engine::MachineView, private bus::MachineControl {
   void request_failure(std::string reason) override;
 
   MachineConfig config_;
+  u64 created_ns_;
+  EventLog events_;
   memory::GuestMemory memory_;
   BootMedia media_;
   std::unique_ptr<MachineExecutor> executor_;

@@ -78,14 +78,10 @@ Result<std::shared_ptr<image::Throttle>> make_throttle(DiskConfig const& config)
   return TRY_IN(config.path, image::throttle_group(config.throttle_group, limits));
 }
 
-device::ErrorPolicy error_policy(std::string_view name) {
-  if (name == "report") return device::ErrorPolicy::report;
-  return name == "stop" ? device::ErrorPolicy::stop : device::ErrorPolicy::pause;
-}
-
 Result<MachineDisk> open_disk(std::string const& name, DiskConfig config, std::string const& on_error,
                               bus::MachineControl& control) {
   if (config.on_error.empty()) config.on_error = on_error;
+  auto const policy = TRY_IN("on_error", device::parse_error_policy(config.on_error));
   auto throttle = TRY(make_throttle(config));
   auto image = TRY(open_image(config));
   return MachineDisk{.name = name,
@@ -93,7 +89,7 @@ Result<MachineDisk> open_disk(std::string const& name, DiskConfig config, std::s
                      .image = std::make_shared<image::ThrottledImage>(std::move(image), throttle),
                      .throttle = throttle,
                      .errors = std::make_shared<device::DiskErrors>(fmt::format("{} ({})", name, config.path),
-                                                                    error_policy(config.on_error), control)};
+                                                                    policy, control)};
 }
 
 /// The card's own address, or one made from machine name and card number that stays the same from run to run.

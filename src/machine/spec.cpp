@@ -8,6 +8,7 @@
 #include <optional>
 #include <type_traits>
 
+#include "device/storage/disk_errors.h"
 #include "vocab/units.h"
 
 namespace vireo::machine {
@@ -79,7 +80,8 @@ Result<> read_value(YAML::Node const& node, std::string const& path, std::vector
   if (!node.IsSequence()) return fail_at(node, path, "a list is expected");
   value.clear();
   for (auto const& element : node) {
-    TRY(read_value(element, fmt::format("{}[{}]", path, value.size()), value.emplace_back()));
+    auto const place = fmt::format("{}[{}]", path, value.size());
+    TRY(read_value(element, place, value.emplace_back()));
   }
   return {};
 }
@@ -193,15 +195,14 @@ Result<> check_config(MachineConfig const& config) {
   if (config.console == "stdio" && config.virtio_console == "stdio") {
     return fail(Errc::invalid, "virtio_console: stdio is taken by console; set that to none");
   }
-  auto const error_policies = std::vector<std::string_view>{"pause", "report", "stop"};
-  TRY(check_choice("on_error", config.on_error, error_policies));
+  TRY_IN("on_error", device::parse_error_policy(config.on_error));
   for (auto const& disk : config.disks) {
     if (disk.path.empty()) return fail(Errc::invalid, "disks: a disk has no path");
     if (!disk.format.empty())
       TRY(check_choice("disks: format", disk.format, {"raw", "qcow2", "vdi", "vhd", "vhdx", "vmdk"}));
     TRY(check_choice("disks: cache", disk.cache,
                      {"writeback", "none", "writethrough", "directsync", "unsafe"}));
-    if (!disk.on_error.empty()) TRY(check_choice("disks: on_error", disk.on_error, error_policies));
+    if (!disk.on_error.empty()) TRY_IN("disks: on_error", device::parse_error_policy(disk.on_error));
   }
   for (auto const& network : config.networks) TRY(check_choice("networks: kind", network.kind, {"user"}));
   return {};

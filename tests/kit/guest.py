@@ -8,6 +8,7 @@ BIN = pathlib.Path(os.environ["VIREO_BIN"])
 GUESTS = pathlib.Path(os.environ["VIREO_GUESTS"])
 VIREO = str(BIN / "vireo")
 INITRAMFS = str(GUESTS / "initramfs.cpio.gz")
+INITRAMFS_WITH_DISKS = str(GUESTS / "initramfs-disks.cpio.gz")  # of the cloud kernel
 HOME = str(GUESTS / "home")
 ROOT_PASSWORD = "vireo"
 DMESG_TROUBLE = r"virtio.*(error|fail)|vireo: |BUG:|Oops|Call Trace|soft lockup|I/O error"

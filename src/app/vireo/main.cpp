@@ -9,6 +9,7 @@
 
 #include "cli/export_command.h"
 #include "cli/image_commands.h"
+#include "cli/machine_commands.h"
 #include "cli/qemu_img.h"
 #include "cli/run_command.h"
 #include "vocab/units.h"
@@ -34,6 +35,15 @@ int print_help(Arguments);
 
 constexpr std::array verbs{
     Verb{"run", "run a virtual machine in the foreground", cli::run_command},
+    Verb{"ps", "list the machines that run", cli::ps_command},
+    Verb{"status", "print how a machine stands", cli::status_command},
+    Verb{"pause", "let a machine stand still", cli::pause_command},
+    Verb{"resume", "let a paused machine go on", cli::resume_command},
+    Verb{"reset", "reset a machine", cli::reset_command},
+    Verb{"stop", "ask a machine's guest to shut down", cli::stop_command},
+    Verb{"kill", "end a machine at once", cli::kill_command},
+    Verb{"events", "print what happened to a machine", cli::events_command},
+    Verb{"disk", "look after the disks of a machine that runs", cli::disk_command},
     Verb{"image", "build, list and remove guest images", cli::image_command},
     Verb{"export", "serve a disk over the network", cli::export_command},
     Verb{"version", "print the version", print_version},

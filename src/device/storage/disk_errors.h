@@ -16,6 +16,9 @@ enum class ErrorPolicy : u8 {
   stop,    // the machine ends
 };
 
+std::string_view name_of(ErrorPolicy policy);
+Result<ErrorPolicy> parse_error_policy(std::string_view name);
+
 /// One disk's way with errors, shared by its device and by those who change it while the machine runs. Any
 /// thread.
 class DiskErrors {

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "cli/appliance_commands.h"
 #include "cli/export_command.h"
 #include "cli/image_commands.h"
 #include "cli/machine_commands.h"
@@ -46,6 +47,8 @@ constexpr std::array verbs{
     Verb{"disk", "look after the disks of a machine that runs", cli::disk_command},
     Verb{"image", "build, list and remove guest images", cli::image_command},
     Verb{"export", "serve a disk over the network", cli::export_command},
+    Verb{"import", "bring a machine from an OVA or OVF file", cli::import_command},
+    Verb{"vm-export", "write a machine as an OVA or OVF file", cli::vm_export_command},
     Verb{"version", "print the version", print_version},
     Verb{"help", "print this", print_help},
 };

@@ -23,7 +23,8 @@ Result<> list(Arguments arguments) {
                                .positional = into(words)};
   if (TRY(parse(command, arguments)) == Parsed::help_shown) return {};
   if (words.size() != 1) return fail(Errc::invalid, "disk list takes one machine; 'vireo ps' lists them");
-  if (format != "table" && format != "json") return fail(Errc::invalid, fmt::format("--format {}: table or json", format));
+  if (format != "table" && format != "json")
+    return fail(Errc::invalid, fmt::format("--format {}: table or json", format));
   auto client = TRY(ControlClient::connect(words[0]));
   auto const status = TRY_IN(words[0], client.call<Status>("status", Nothing{}));
   if (format == "json") {
@@ -31,7 +32,9 @@ Result<> list(Arguments arguments) {
     return {};
   }
   fmt::print("{:<8} {:>9} {:<8} {:>7} {:>9}  {}\n", "DISK", "SIZE", "ON-ERROR", "IOPS", "BPS", "PATH");
-  auto const limit = [](u64 value, std::string text) { return value == 0 ? std::string{"-"} : std::move(text); };
+  auto const limit = [](u64 value, std::string text) {
+    return value == 0 ? std::string{"-"} : std::move(text);
+  };
   for (auto const& disk : status.disks) {
     fmt::print("{:<8} {:>9} {:<8} {:>7} {:>9}  {}{}\n", disk.name, format_size(disk.bytes), disk.on_error,
                limit(disk.iops, std::to_string(disk.iops)), limit(disk.bps, format_size(disk.bps)), disk.path,
@@ -78,9 +81,11 @@ Result<> on_error(Arguments arguments) {
                                .options = {},
                                .positional = into(words)};
   if (TRY(parse(command, arguments)) == Parsed::help_shown) return {};
-  if (words.size() != 3) return fail(Errc::invalid, "disk on-error takes a machine, a disk and pause, report or stop");
+  if (words.size() != 3)
+    return fail(Errc::invalid, "disk on-error takes a machine, a disk and pause, report or stop");
   auto client = TRY(ControlClient::connect(words[0]));
-  TRY_IN(words[0], client.call<DiskStatus>("disk-on-error", DiskOnError{.disk = words[1], .on_error = words[2]}));
+  TRY_IN(words[0],
+         client.call<DiskStatus>("disk-on-error", DiskOnError{.disk = words[1], .on_error = words[2]}));
   return {};
 }
 
@@ -105,13 +110,15 @@ int disk_command(Arguments arguments) {
     return machine_status(verb.run(arguments.subspan(1)));
   }
   if (wanted == "--help" || wanted == "-h") {
-    fmt::print("usage: vireo disk VERB VM ...\nDisks of machines that run; 'vireo image' is for the others.\n\n");
+    fmt::print(
+        "usage: vireo disk VERB VM ...\nDisks of machines that run; 'vireo image' is for the others.\n\n");
     for (auto const& verb : verbs) fmt::print("  {:<10} {}\n", verb.name, verb.help);
     return arguments.empty() ? exit_bad_configuration : 0;
   }
   auto const hint = nearest(wanted, names);
-  return report(Error{Errc::invalid, fmt::format("disk: unknown verb '{}'{}", wanted,
-                                                 hint.empty() ? "" : fmt::format("; did you mean '{}'?", hint))});
+  return report(
+      Error{Errc::invalid, fmt::format("disk: unknown verb '{}'{}", wanted,
+                                       hint.empty() ? "" : fmt::format("; did you mean '{}'?", hint))});
 }
 
 }  // namespace vireo::cli

@@ -21,7 +21,6 @@ constexpr u32 poll_seconds{3600};
 constexpr u64 second_ns{1'000'000'000};
 constexpr u64 quit_patience_ns{30 * second_ns};
 
-
 /// The options of a verb that takes one machine.
 struct OneMachine {
   std::string_view verb, summary;
@@ -34,7 +33,8 @@ struct OneMachine {
     auto const command =
         Command{.usage = usage, .summary = summary, .options = options, .positional = into(words)};
     if (TRY(cli::parse(command, arguments)) == Parsed::help_shown) return std::optional<std::string>{};
-    if (words.size() != 1) return fail(Errc::invalid, fmt::format("{} takes one machine; 'vireo ps' lists them", verb));
+    if (words.size() != 1)
+      return fail(Errc::invalid, fmt::format("{} takes one machine; 'vireo ps' lists them", verb));
     return std::optional{std::move(words.front())};
   }
 };
@@ -74,7 +74,8 @@ Result<bool> wait_for_end(ControlClient& client, u64 deadline_ns) {
   while (host::monotonic_ns() < deadline_ns) {
     auto const left = (deadline_ns - host::monotonic_ns()) / second_ns + 1;
     auto const events = client.call<Events>(
-        "events", AwaitEvents{.after = after, .wait_seconds = static_cast<u32>(std::min<u64>(left, poll_seconds))});
+        "events",
+        AwaitEvents{.after = after, .wait_seconds = static_cast<u32>(std::min<u64>(left, poll_seconds))});
     if (!events && events.error().code() == Errc::gone) return true;
     TRY(events);
     for (auto const& each : events->events) {
@@ -122,10 +123,11 @@ int machine_status(Result<> const& result) {
 int ps_command(Arguments arguments) {
   return machine_status([&]() -> Result<> {
     auto format = std::string{"table"};
-    auto const command = Command{.usage = "vireo ps [--format table|json|name]",
-                                 .summary = "Lists the machines that run.",
-                                 .options = {{"--format", "table|json|name", "how to print (table)", into(format)}},
-                                 .positional = {}};
+    auto const command =
+        Command{.usage = "vireo ps [--format table|json|name]",
+                .summary = "Lists the machines that run.",
+                .options = {{"--format", "table|json|name", "how to print (table)", into(format)}},
+                .positional = {}};
     if (TRY(parse(command, arguments)) == Parsed::help_shown) return {};
     if (format != "table" && format != "json" && format != "name") {
       return fail(Errc::invalid, fmt::format("--format {}: table, json or name", format));
@@ -133,8 +135,8 @@ int ps_command(Arguments arguments) {
     auto const machines = all_machines();
     if (format == "json") fmt::print("{}\n", boost::json::serialize(machine::to_json(machines)));
     if (format == "table") {
-      fmt::print("{:<20} {:<9} {:>8} {:>5} {:>9} {:>9}  {}\n", "NAME", "STATE", "PID", "CPUS", "MEMORY", "UPTIME",
-                 "REASON");
+      fmt::print("{:<20} {:<9} {:>8} {:>5} {:>9} {:>9}  {}\n", "NAME", "STATE", "PID", "CPUS", "MEMORY",
+                 "UPTIME", "REASON");
     }
     for (auto const& each : machines) {
       if (format == "name") fmt::print("{}\n", each.name);
@@ -192,14 +194,16 @@ int stop_command(Arguments arguments) {
     TRY_IN(*name, client.call<Nothing>("powerdown", Nothing{}));
     auto const deadline = host::monotonic_ns() + std::min<u64>(timeout, 1u << 30) * second_ns;
     if (TRY_IN(*name, wait_for_end(client, deadline))) return {};
-    return fail(Errc::busy, fmt::format("{}: the guest has not shut down in {} s; 'vireo kill {}' ends it at once",
-                                        *name, timeout, *name));
+    return fail(Errc::busy,
+                fmt::format("{}: the guest has not shut down in {} s; 'vireo kill {}' ends it at once", *name,
+                            timeout, *name));
   }());
 }
 
 int kill_command(Arguments arguments) {
   return machine_status([&]() -> Result<> {
-    auto const name = TRY((OneMachine{"kill", "Ends a machine at once, as if its plug was pulled."}.parse(arguments)));
+    auto const name =
+        TRY((OneMachine{"kill", "Ends a machine at once, as if its plug was pulled."}.parse(arguments)));
     if (!name) return {};
     auto client = TRY(ControlClient::connect(*name));
     TRY_IN(*name, client.call<Nothing>("quit", Nothing{}));

@@ -18,8 +18,8 @@ int events_command(std::span<char const* const> arguments);
 /// `vireo disk VERB VM ...`: the disks of a machine that runs.
 int disk_command(std::span<char const* const> arguments);
 
-/// Prints the error and yields its exit status: 2 when the command line is wrong, 1 when the machine, or the lack of one,
-/// is in the way.
+/// Prints the error and yields its exit status: 2 when the command line is wrong, 1 when the machine, or the
+/// lack of one, is in the way.
 int machine_status(Result<> const& result);
 
 }  // namespace vireo::cli

@@ -11,6 +11,7 @@
 
 #include "cli/image_run.h"
 #include "cli/run_options.h"
+#include "machine/pool_store.h"
 #include "machine/spec.h"
 
 namespace vireo::cli {
@@ -40,6 +41,7 @@ Result<int> run(std::span<char const* const> arguments) {
   auto request = TRY(parse_run(arguments));
   if (request.help_shown) return 0;
   TRY(apply_image(request.config));
+  for (auto& disk : request.config.disks) TRY(machine::resolve_volume(disk));
   TRY(machine::check_config(request.config));
   if (request.dry_run) {
     std::fputs(machine::write_spec(request.config).c_str(), stdout);

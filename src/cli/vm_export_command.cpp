@@ -14,6 +14,7 @@
 #include "image/key_ring.h"
 #include "image/operations/convert.h"
 #include "image/operations/describe.h"
+#include "machine/pool_store.h"
 #include "machine/spec.h"
 #include "vocab/numbers.h"
 
@@ -212,6 +213,7 @@ Result<machine::MachineConfig> find_machine(std::string const& word) {
     config.networks.push_back({});
   }
   TRY(apply_image(config));
+  for (auto& disk : config.disks) TRY(machine::resolve_volume(disk));
   return config;
 }
 

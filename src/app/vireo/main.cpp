@@ -11,6 +11,7 @@
 #include "cli/export_command.h"
 #include "cli/image_commands.h"
 #include "cli/machine_commands.h"
+#include "cli/pool_commands.h"
 #include "cli/qemu_img.h"
 #include "cli/run_command.h"
 #include "vocab/units.h"
@@ -49,6 +50,8 @@ constexpr std::array verbs{
     Verb{"export", "serve a disk over the network", cli::export_command},
     Verb{"import", "bring a machine from an OVA or OVF file", cli::import_command},
     Verb{"vm-export", "write a machine as an OVA or OVF file", cli::vm_export_command},
+    Verb{"pool", "make, list and forget storage pools", cli::pool_command},
+    Verb{"volume", "make, list, resize and delete the disks of pools", cli::volume_command},
     Verb{"version", "print the version", print_version},
     Verb{"help", "print this", print_help},
 };

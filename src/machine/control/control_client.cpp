@@ -21,7 +21,8 @@ Error error_of(json::value const& reply) {
     return Error{Errc::io, "the machine's answer has no error text"};
   }
   for (auto i = std::size_t{0}; i < control::error_codes.size(); ++i) {
-    if (code->get_string() == control::error_codes.at(i)) return Error{static_cast<Errc>(i), std::string{message->get_string()}};
+    if (code->get_string() == control::error_codes.at(i))
+      return Error{static_cast<Errc>(i), std::string{message->get_string()}};
   }
   return Error{Errc::io, std::string{message->get_string()}};
 }
@@ -40,18 +41,19 @@ Result<ControlClient> ControlClient::connect(std::string const& name) {
   auto socket = host::connect_unix(control_path(name));
   if (!socket) {
     auto const names = running_machines();
-    return fail(Errc::not_found,
-                names.empty() ? fmt::format("no machine named '{}' runs, and no other", name)
-                              : fmt::format("no machine named '{}' runs; there are: {}", name, fmt::join(names, ", ")));
+    return fail(Errc::not_found, names.empty() ? fmt::format("no machine named '{}' runs, and no other", name)
+                                               : fmt::format("no machine named '{}' runs; there are: {}", name,
+                                                             fmt::join(names, ", ")));
   }
   auto channel = LineChannel{std::move(*socket)};
-  auto const line = TRY_IN(name, channel.read(control::line_limit, -1, host::monotonic_ns() + greeting_patience_ns));
+  auto const line =
+      TRY_IN(name, channel.read(control::line_limit, -1, host::monotonic_ns() + greeting_patience_ns));
   auto greeting = control::Greeting{};
   auto const parsed = TRY_IN(name, parse_line(line));
   TRY_IN(name, from_json(parsed, "greeting", greeting, UnknownKeys::ignore));
   if (greeting.protocol != control::protocol_version) {
-    return fail(Errc::unsupported, fmt::format("{}: speaks protocol {} of the control socket, this program {}", name,
-                                               greeting.protocol, control::protocol_version));
+    return fail(Errc::unsupported, fmt::format("{}: speaks protocol {} of the control socket, this program {}",
+                                               name, greeting.protocol, control::protocol_version));
   }
   return ControlClient{std::move(channel), std::move(greeting)};
 }
@@ -66,7 +68,8 @@ Result<json::value> ControlClient::call(std::string_view verb, json::value argum
   if (object == nullptr) return fail(Errc::io, "the machine's answer is no object");
   if (auto const* const error = object->if_contains("error")) return std::unexpected{error_of(*error)};
   auto* const result = object->if_contains("result");
-  return result != nullptr ? Result<json::value>{std::move(*result)} : fail(Errc::io, "an answer without a result");
+  return result != nullptr ? Result<json::value>{std::move(*result)}
+                           : fail(Errc::io, "an answer without a result");
 }
 
 std::vector<std::string> running_machines() {

@@ -7,9 +7,11 @@ using namespace vireo::machine;
 extern "C" int LLVMFuzzerTestOneInput(u8 const* data, std::size_t size) {
   static auto const verbs = [] {
     auto table = VerbTable{};
-    table.add<control::Status>("status", "", [](control::Status const& each) -> Result<control::Status> { return each; });
-    table.add<control::DiskThrottle>("disk-throttle", "",
-                                     [](control::DiskThrottle const& each) -> Result<control::DiskThrottle> { return each; });
+    table.add<control::Status>("status", "",
+                               [](control::Status const& each) -> Result<control::Status> { return each; });
+    table.add<control::DiskThrottle>(
+        "disk-throttle", "",
+        [](control::DiskThrottle const& each) -> Result<control::DiskThrottle> { return each; });
     return table;
   }();
   // SOUND: bytes seen as the characters that a socket would have brought.

@@ -55,8 +55,8 @@ void ControlServer::forget_clients_gone() {
 
 void ControlServer::serve(host::Descriptor socket) const {
   auto channel = LineChannel{std::move(socket)};
-  auto const greeting = control::Greeting{
-      .vireo = VIREO_VERSION, .machine = socket_.name(), .pid = static_cast<u32>(::getpid())};
+  auto const greeting =
+      control::Greeting{.vireo = VIREO_VERSION, .machine = socket_.name(), .pid = static_cast<u32>(::getpid())};
   if (!channel.write(boost::json::serialize(to_json(greeting)))) return;
   while (true) {
     auto line = channel.read(control::line_limit, stop_.get());

@@ -27,8 +27,9 @@ Result<> make_private_folder(std::string const& path) {
   auto status = (struct stat){};
   if (::stat(path.c_str(), &status) != 0) return host::fail_errno(errno, path);
   if (status.st_uid == ::geteuid() && (status.st_mode & 022) == 0) return {};
-  return fail(Errc::denied,
-              fmt::format("{}: others may write here; make it your own, or set VIREO_RUN to another folder", path));
+  return fail(
+      Errc::denied,
+      fmt::format("{}: others may write here; make it your own, or set VIREO_RUN to another folder", path));
 }
 
 }  // namespace
@@ -41,7 +42,8 @@ Result<ControlSocket> ControlSocket::claim(std::string const& name) {
   auto listener = host::listen_unix(path);
   if (listener) return ControlSocket{name, std::move(path), std::move(*listener)};
   if (listener.error().code() != Errc::busy) return std::unexpected{std::move(listener).error()};
-  return fail(Errc::busy, fmt::format("name: a machine named '{}' runs already; give this one another --name", name));
+  return fail(Errc::busy,
+              fmt::format("name: a machine named '{}' runs already; give this one another --name", name));
 }
 
 Result<ControlSocket> ControlSocket::claim_free(std::string const& name) {

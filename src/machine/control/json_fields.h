@@ -42,7 +42,8 @@ template <typename T>
 Result<> read_number(boost::json::value const& json, std::string const& path, T& value) {
   auto failure = std::error_code{};
   auto const number = json.to_number<T>(failure);
-  if (failure) return expected(path, fmt::format("a whole number of at most {}", std::numeric_limits<T>::max()));
+  if (failure)
+    return expected(path, fmt::format("a whole number of at most {}", std::numeric_limits<T>::max()));
   value = number;
   return {};
 }
@@ -61,8 +62,9 @@ Result<> read_struct(boost::json::object const& json, std::string const& path, T
     if (!result) {
       auto const hint = nearest(name, known);
       return fail(Errc::invalid,
-                  hint.empty() ? fmt::format("{}.{}: unknown key; known are: {}", path, name, fmt::join(known, ", "))
-                               : fmt::format("{}.{}: unknown key; did you mean '{}'?", path, name, hint));
+                  hint.empty()
+                      ? fmt::format("{}.{}: unknown key; known are: {}", path, name, fmt::join(known, ", "))
+                      : fmt::format("{}.{}: unknown key; did you mean '{}'?", path, name, hint));
     }
     TRY(std::move(*result));
   }

@@ -54,8 +54,9 @@ Result<MachineDisk const*> find_disk(Machine& machine, std::string const& name) 
     if (disk.name == name) return &disk;
     names.push_back(disk.name);
   }
-  return fail(Errc::not_found, fmt::format("no disk '{}'; there {}", name,
-                                           names.empty() ? "is none" : fmt::format("are: {}", fmt::join(names, ", "))));
+  return fail(Errc::not_found,
+              fmt::format("no disk '{}'; there {}", name,
+                          names.empty() ? "is none" : fmt::format("are: {}", fmt::join(names, ", "))));
 }
 
 Result<DiskStatus> set_throttle(Machine& machine, DiskThrottle const& wish) {
@@ -93,10 +94,11 @@ void add_machine_verbs(VerbTable& verbs, Machine& machine) {
                      [&](Nothing const&) -> Result<Help> { return verbs.help(); });
   verbs.add<Nothing>("status", "how the machine stands",
                      [&](Nothing const&) -> Result<Status> { return status_of(machine); });
-  verbs.add<Pause>("pause", "stop vCPUs, devices and the machine's clock", [&](Pause const& wish) -> Result<Status> {
-    TRY(machine.pause(wish.reason));
-    return status_of(machine);
-  });
+  verbs.add<Pause>("pause", "stop vCPUs, devices and the machine's clock",
+                   [&](Pause const& wish) -> Result<Status> {
+                     TRY(machine.pause(wish.reason));
+                     return status_of(machine);
+                   });
   verbs.add<Nothing>("resume", "let a paused machine go on", [&](Nothing const&) -> Result<Status> {
     TRY(machine.resume());
     return status_of(machine);

@@ -15,7 +15,7 @@ inline constexpr std::size_t line_limit{1u << 20};  // bytes of a request
 inline constexpr u32 client_limit{32};
 
 /// An error's "code", by Errc.
-inline constexpr std::array error_codes{"invalid", "corrupt", "unsupported", "busy", "no_space",
+inline constexpr std::array error_codes{"invalid", "corrupt", "unsupported", "busy",     "no_space",
                                         "io",      "denied",  "gone",        "not_found"};
 
 struct Nothing {
@@ -86,8 +86,8 @@ struct Pause {
 };
 
 struct AwaitEvents {
-  u64 after{};            // events behind this number
-  u32 wait_seconds{};     // for the first, at most an hour
+  u64 after{};         // events behind this number
+  u32 wait_seconds{};  // for the first, at most an hour
   static void fields(auto&& s, auto&& f) {
     f("after", s.after);
     f("wait_seconds", s.wait_seconds);

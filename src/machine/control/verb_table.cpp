@@ -45,7 +45,8 @@ Result<json::value> VerbTable::perform(json::object const& request) const {
     } else if (key == "arguments") {
       arguments = &value;
     } else if (key != "id") {
-      return fail(Errc::invalid, fmt::format("{}: unknown key; known are: id, verb, arguments", std::string{key}));
+      return fail(Errc::invalid,
+                  fmt::format("{}: unknown key; known are: id, verb, arguments", std::string{key}));
     }
   }
   auto const found = verbs_.find(name);
@@ -53,8 +54,9 @@ Result<json::value> VerbTable::perform(json::object const& request) const {
     auto known = std::vector<std::string_view>{};
     for (auto const& [each, verb] : verbs_) known.push_back(each);
     auto const hint = nearest(name, known);
-    return fail(Errc::invalid, fmt::format("unknown verb '{}'; {}", name,
-                                           hint.empty() ? "'help' lists them" : fmt::format("did you mean '{}'?", hint)));
+    return fail(Errc::invalid,
+                fmt::format("unknown verb '{}'; {}", name,
+                            hint.empty() ? "'help' lists them" : fmt::format("did you mean '{}'?", hint)));
   }
   return found->second.run(arguments != nullptr ? *arguments : json::value(json::object()));
 }

@@ -19,13 +19,13 @@ class VerbTable {
     auto entry = control::VerbHelp{.verb = name, .help = std::move(help), .arguments = {}};
     auto sample = Arguments{};
     Arguments::fields(sample, [&](char const* key, auto&) { entry.arguments.emplace_back(key); });
-    verbs_[std::move(name)] = {std::move(entry),
-                               [run = std::move(run)](boost::json::value const& json) -> Result<boost::json::value> {
-                                 auto arguments = Arguments{};
-                                 TRY(from_json(json, "arguments", arguments));
-                                 auto const reply = TRY(run(arguments));
-                                 return to_json(reply);
-                               }};
+    verbs_[std::move(name)] = {
+        std::move(entry), [run = std::move(run)](boost::json::value const& json) -> Result<boost::json::value> {
+          auto arguments = Arguments{};
+          TRY(from_json(json, "arguments", arguments));
+          auto const reply = TRY(run(arguments));
+          return to_json(reply);
+        }};
   }
 
   /// One line of a client to one line for it, without their ends: {"id":1,"verb":"pause","arguments":{}} gives

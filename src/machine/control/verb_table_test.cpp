@@ -48,11 +48,11 @@ TEST_F(VerbTableTest, GivesTheErrorOfTheVerb) {
 TEST_F(VerbTableTest, NamesTheNearestVerbAndKey) {
   EXPECT_EQ(verbs.answer(R"({"verb":"ordr"})"),
             R"({"error":{"code":"invalid","message":"unknown verb 'ordr'; did you mean 'order'?"}})");
+  EXPECT_EQ(verbs.answer(R"({"verb":"order","arguments":{"dsh":"soup"}})"),
+            R"({"error":{"code":"invalid","message":"arguments.dsh: unknown key; did you mean 'dish'?"}})");
   EXPECT_EQ(
-      verbs.answer(R"({"verb":"order","arguments":{"dsh":"soup"}})"),
-      R"({"error":{"code":"invalid","message":"arguments.dsh: unknown key; did you mean 'dish'?"}})");
-  EXPECT_EQ(verbs.answer(R"({"verb":"order","argments":{}})"),
-            R"({"error":{"code":"invalid","message":"argments: unknown key; known are: id, verb, arguments"}})");
+      verbs.answer(R"({"verb":"order","argments":{}})"),
+      R"({"error":{"code":"invalid","message":"argments: unknown key; known are: id, verb, arguments"}})");
 }
 
 TEST_F(VerbTableTest, RefusesValuesOfOtherKinds) {

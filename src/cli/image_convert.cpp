@@ -67,7 +67,7 @@ Result<image::ConvertRequest> request_of(ImageTool const& tool, ConvertWords con
   for (auto const prefix : {"snapshot.id=", "snapshot.name="}) {
     if (request.snapshot.starts_with(prefix)) request.snapshot.erase(0, std::string_view{prefix}.size());
   }
-  request.target_exists = asked.no_create || image::is_url(target.path);
+  request.target_exists = asked.no_create || (image::is_url(target.path) && !image::holds_files(target.path));
   request.target_is_zero = asked.target_is_zero;
   request.jobs = static_cast<u32>(std::min<u64>(asked.jobs, 64));
   request.cache = TRY(parse_cache(asked.cache));

@@ -92,9 +92,10 @@ std::function<Result<>(std::string_view)> into_number(u64& field) {
 std::string format_named(std::string_view name) { return name == "vpc" ? "vhd" : std::string{name}; }
 
 std::string format_for(std::string const& path) {
-  if (image::is_url(path)) return "raw";
-  auto const dot = path.rfind('.');
-  auto const ending = dot == std::string::npos ? std::string{} : path.substr(dot + 1);
+  if (image::is_url(path) && !image::holds_files(path)) return "raw";
+  auto const name = image::is_url(path) ? path.substr(0, path.find('?')) : path;
+  auto const dot = name.rfind('.');
+  auto const ending = dot == std::string::npos ? std::string{} : name.substr(dot + 1);
   if (ending == "avhd" || ending == "vpc") return "vhd";
   if (ending == "avhdx") return "vhdx";
   return image::find_format(ending) != nullptr ? ending : "raw";
@@ -148,6 +149,7 @@ std::string human_size(u64 bytes) {
 }
 
 void remove_old_image(std::string const& path) {
+  if (image::holds_files(path)) static_cast<void>(image::remove_backend(path));  // if there is one
   auto failure = std::error_code{};
   if (!std::filesystem::is_regular_file(path, failure)) return;
   auto const description = image::describe_image(path);

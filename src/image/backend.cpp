@@ -15,6 +15,8 @@ namespace {
 struct Scheme {
   std::string_view name;
   Result<std::unique_ptr<Backend>> (*open)(std::string const& url, bool writable);
+  Result<std::unique_ptr<Backend>> (*create)(std::string const& url){};
+  Result<> (*remove)(std::string const& url){};
 };
 constexpr auto schemes = std::to_array<Scheme>({
     {"http", http::HttpBackend::open},
@@ -32,7 +34,18 @@ std::string_view scheme_of(std::string_view path) {
   return std::ranges::all_of(name, part_of_name) ? name : std::string_view{};
 }
 
+Result<Scheme const*> scheme_for(std::string const& url) {
+  auto const found = std::ranges::find(schemes, scheme_of(url), &Scheme::name);
+  if (found != schemes.end()) return found;
+  auto names = std::string{};
+  for (auto const& each : schemes) names += fmt::format("{}{}://", names.empty() ? "" : ", ", each.name);
+  return fail(Errc::unsupported, fmt::format("{}: disks are reached by {} or as files", url, names));
+}
+
 }  // namespace
+
+Result<> Backend::truncate(u64) { return fail(Errc::unsupported, "keeps its size"); }
+Result<> Backend::lock(bool) { return {}; }
 
 bool is_url(std::string_view path) { return !scheme_of(path).empty(); }
 
@@ -41,11 +54,23 @@ std::string name_beside(std::string const& image, std::string const& name) {
 }
 
 Result<std::unique_ptr<Backend>> open_backend(std::string const& url, bool writable) {
+  return TRY(scheme_for(url))->open(url, writable);
+}
+
+bool holds_files(std::string_view url) {
   auto const found = std::ranges::find(schemes, scheme_of(url), &Scheme::name);
-  if (found != schemes.end()) return found->open(url, writable);
-  auto names = std::string{};
-  for (auto const& each : schemes) names += fmt::format("{}{}://", names.empty() ? "" : ", ", each.name);
-  return fail(Errc::unsupported, fmt::format("{}: disks are reached by {} or as files", url, names));
+  return found != schemes.end() && found->create != nullptr;
+}
+
+Result<std::unique_ptr<Backend>> create_backend(std::string const& url) {
+  auto const* const scheme = TRY(scheme_for(url));
+  if (scheme->create != nullptr) return scheme->create(url);
+  return fail(Errc::unsupported, fmt::format("{}: nothing can be made there, only written into", url));
+}
+
+Result<> remove_backend(std::string const& url) {
+  auto const* const scheme = TRY(scheme_for(url));
+  return scheme->remove != nullptr ? scheme->remove(url) : Result<>{};
 }
 
 }  // namespace vireo::image

@@ -23,6 +23,11 @@ class Backend {
   virtual Result<> flush() = 0;
   /// The run of data or zeroes that holds `at`.
   virtual Result<host::File::Extent> extent_at(u64 at) = 0;
+  /// A file there: writes may end behind size(), which grows then, and truncate() changes it.
+  virtual bool can_grow() const { return false; }
+  virtual Result<> truncate(u64 bytes);
+  /// Alone, or shared with readers, where the server keeps locks: Errc::busy. Elsewhere nothing happens.
+  virtual Result<> lock(bool alone);
 };
 
 /// "SCHEME://...", not a file's name.
@@ -31,5 +36,10 @@ bool is_url(std::string_view path);
 std::string name_beside(std::string const& image, std::string const& name);
 /// By the URL's scheme; the schemes that this build knows are listed in the error for others.
 Result<std::unique_ptr<Backend>> open_backend(std::string const& url, bool writable);
+/// Whether images can be made there; elsewhere there are disks of a size.
+bool holds_files(std::string_view url);
+/// An empty file, which must not be there (Errc::busy); open for writing.
+Result<std::unique_ptr<Backend>> create_backend(std::string const& url);
+Result<> remove_backend(std::string const& url);
 
 }  // namespace vireo::image

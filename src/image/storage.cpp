@@ -1,6 +1,7 @@
 #include "image/storage.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <mutex>
@@ -9,6 +10,7 @@
 
 #include "host/file_view.h"
 #include "image/check_range.h"
+#include "observe/log.h"
 #include "vocab/numbers.h"
 
 namespace vireo::image {
@@ -72,8 +74,33 @@ Result<Storage> Storage::open(std::string const& path, bool writable, CacheMode 
   return storage;
 }
 
+Result<Storage> Storage::create(std::string const& path) {
+  auto storage = Storage{};
+  storage.writable_ = true;
+  if (!is_url(path)) {
+    storage.file_ = TRY(host::File::open(path, {.write = true, .create = true, .exclusive = true}));
+    return storage;
+  }
+  storage.backend_ = TRY_IN(path, create_backend(path));
+  storage.url_ = path;
+  return storage;
+}
+
+void Storage::remove(std::string const& path) {
+  if (!is_url(path)) {
+    ::unlink(path.c_str());
+    return;
+  }
+  if (auto const outcome = remove_backend(path); !outcome) {
+    observe::log(observe::Level::warning, "image", "{}: stays there: {}", path, outcome.error().what());
+  }
+}
+
 Result<> Storage::lock() const {
-  if (backend_) return {};  // whoever serves it has the lock
+  if (backend_) {
+    TRY_IN(url_, backend_->lock(writable_));
+    return {};
+  }
   return file_.lock(writable_ ? host::File::Lock::exclusive : host::File::Lock::shared);
 }
 
@@ -84,7 +111,8 @@ host::File::Identity Storage::identity() const {
 
 Result<> Storage::truncate(u64 bytes) const {
   if (!backend_) return file_.truncate(bytes);
-  return fail(Errc::unsupported, fmt::format("{}: keeps its size", url_));
+  TRY_IN(url_, backend_->truncate(bytes));
+  return {};
 }
 
 Result<host::File::Extent> Storage::extent_at(u64 at) const {
@@ -99,7 +127,7 @@ Result<host::File::Extent> Storage::extent_at(u64 at) const {
 }
 
 Result<> Storage::within(u64 at, u64 length) const {
-  if (at <= backend_->size() && length <= backend_->size() - at) return {};
+  if (backend_->can_grow() || (at <= backend_->size() && length <= backend_->size() - at)) return {};
   return fail(Errc::no_space, fmt::format("{}: ends at {}; it does not grow", url_, backend_->size()));
 }
 
@@ -143,7 +171,8 @@ Result<> Storage::write_zeroes(u64 at, u64 length, bool may_unmap) const {
 Result<> Storage::discard(u64 at, u64 length) const {
   if (backend_) {
     TRY(within(at, length));
-    return backend_->discard(at, length);
+    auto const there = at < backend_->size() ? std::min(length, backend_->size() - at) : 0;
+    return there != 0 ? backend_->discard(at, there) : Result<>{};
   }
   auto const punched = file_.punch_hole(at, length);
   if (punched || punched.error().code() == Errc::unsupported) return {};

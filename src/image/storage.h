@@ -15,6 +15,10 @@ namespace vireo::image {
 class Storage {
  public:
   static Result<Storage> open(std::string const& path, bool writable, CacheMode cache);
+  /// An empty file, open for writing. Errc::busy when it is there.
+  static Result<Storage> create(std::string const& path);
+  /// Of a file that create() made; never an error when it is not there.
+  static void remove(std::string const& path);
 
   /// Behind the end of the file there are zeroes.
   Result<> read(u64 at, Bytes into) const;
@@ -28,7 +32,7 @@ class Storage {
   Result<> sync() const;
   Result<u64> size() const { return backend_ ? backend_->size() : file_.size(); }
   /// A file of its own size; devices and other machines keep theirs.
-  bool can_grow() const { return !backend_ && file_.kind() == host::File::Kind::regular; }
+  bool can_grow() const { return backend_ ? backend_->can_grow() : file_.kind() == host::File::Kind::regular; }
   Result<> truncate(u64 bytes) const;
   /// Whether a write of this range of a disk of `bytes` may begin: Errc::denied when opened read-only.
   Result<> check_write(u64 at, u64 length, u64 bytes) const;
@@ -43,8 +47,6 @@ class Storage {
   CacheMode cache() const { return cache_; }
   std::string const& path() const { return backend_ ? url_ : file_.path(); }
   host::File::Identity identity() const;
-  /// Only where can_grow().
-  host::File const& file() const { return file_; }
 
  private:
   Result<> read_direct(u64 at, Bytes into) const;

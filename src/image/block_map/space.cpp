@@ -28,20 +28,18 @@ Result<Space::Place> Space::allocate_bytes(u64 bytes, u64 alignment) {
   if (offset > largest_file || bytes > largest_file - offset) {
     return fail(Errc::no_space, fmt::format("{}: the image has reached the largest size", storage_->path()));
   }
-  auto const& file = storage_->file();
-  auto const grows = file.kind() == host::File::Kind::regular;
-  auto const size = TRY(file.size());
+  auto const grows = storage_->can_grow();
+  auto const size = TRY(storage_->size());
   if (!grows && offset + bytes > size) {
     return fail(Errc::no_space, fmt::format("{}: the device of {} bytes is full", storage_->path(), size));
   }
-  if (grows && offset + bytes > size) TRY(file.truncate(offset + bytes));
+  if (grows && offset + bytes > size) TRY(storage_->truncate(offset + bytes));
   end_ = offset + bytes;
   return Place{offset, 0, grows && offset >= size};
 }
 
 Result<> Space::settle() const {
-  auto const& file = storage_->file();
-  if (file.kind() == host::File::Kind::regular && TRY(file.size()) < end_) return file.truncate(end_);
+  if (storage_->can_grow() && TRY(storage_->size()) < end_) return storage_->truncate(end_);
   return {};
 }
 

@@ -106,13 +106,13 @@ Result<> create(CreateRequest const& request) {
   if (!request.backing.path.empty())
     return fail(Errc::unsupported, request.path + ": luks has no place for the name of a backing file");
   auto const header = version == "2" ? TRY(luks2::create_header(volume2)) : TRY(create_volume(volume));
-  auto const file = TRY(host::File::open(request.path, {.write = true, .create = true, .exclusive = true}));
+  auto const file = TRY(Storage::create(request.path));
   auto const written = [&]() -> Result<> {
     TRY(file.write(0, header));
     TRY(file.truncate(header.size() + align_up(request.bytes, version == "2" ? volume2.sector : sector)));
     return file.sync();
   }();
-  if (!written) ::unlink(request.path.c_str());
+  if (!written) Storage::remove(request.path);
   return written;
 }
 

@@ -1,7 +1,6 @@
 #include "image/operations/convert.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <condition_variable>
@@ -217,11 +216,11 @@ bool is_stream(CreateRequest const& target) {
 
 void remove_files(CreateRequest const& target) {
   auto const description = describe_image(target.path, target.format);
-  ::unlink(target.path.c_str());
+  Storage::remove(target.path);
   if (!description) return;
-  for (auto const& name : description->files) ::unlink(name.c_str());
+  for (auto const& name : description->files) Storage::remove(name);
   // Made with it, by the name that the request gives.
-  if (target.options.contains("data_file")) ::unlink(description->data_file.c_str());
+  if (target.options.contains("data_file")) Storage::remove(description->data_file);
 }
 
 Result<> copy_bitmaps(ConvertRequest const& request) {
@@ -264,7 +263,7 @@ Result<> convert_image(ConvertRequest const& request, Report const& report) {
     auto writer = TRY(vmdk::StreamWriter::create(target.path, target.bytes,
                                                  adapter == target.options.end() ? "ide" : adapter->second));
     auto const outcome = Converter{request, *source}.into(writer, report);
-    if (!outcome) ::unlink(target.path.c_str());
+    if (!outcome) Storage::remove(target.path);
     return outcome;
   }
   if (!request.target_exists) TRY(create_image(target));

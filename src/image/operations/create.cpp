@@ -1,7 +1,6 @@
 #include "image/operations/create.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include "image/formats.h"
 #include "image/operations/preallocate.h"
@@ -56,7 +55,7 @@ Result<> create_image(CreateRequest const& request) {
   TRY(format->create(plain));
   if (plain.preallocation == Preallocation::off) return {};
   auto const outcome = preallocate(plain.path, plain.format, 0, plain.preallocation);
-  if (!outcome) ::unlink(plain.path.c_str());
+  if (!outcome) Storage::remove(plain.path);
   return outcome;
 }
 

@@ -1,9 +1,12 @@
 #include "image/operations/preallocate.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <vector>
 
 #include "host/file.h"
+#include "image/backend.h"
 #include "image/open_image.h"
 #include "image/operations/describe.h"
 #include "vocab/numbers.h"
@@ -38,7 +41,9 @@ Result<> preallocate(std::string const& path, std::string const& format, u64 fro
     TRY(how == Preallocation::full ? touch_blocks(*image, from, chunk, chunk)
                                    : touch_blocks(*image, from, cluster, 512));
   }
-  if (how == Preallocation::metadata) return {};
+  if (how == Preallocation::metadata || (is_url(path) && how == Preallocation::full)) return {};
+  if (is_url(path))
+    return fail(Errc::unsupported, fmt::format("{}: preallocation there is metadata or full", path));
   auto const description = TRY(describe_image(path, format));
   auto files = description.files;
   if (!description.data_file.empty()) files.push_back(description.data_file);

@@ -1,7 +1,6 @@
 #include "image/create_qcow2.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <filesystem>
 
@@ -108,7 +107,7 @@ std::vector<std::byte> header_cluster(Layout const& layout, u64 size, Qcow2Optio
   return bytes;
 }
 
-Result<> write_image(host::File const& file, Layout const& layout, u64 size, Qcow2Options const& options) {
+Result<> write_image(Storage const& file, Layout const& layout, u64 size, Qcow2Options const& options) {
   auto const clusters = layout.end / layout.cluster;
   auto table = std::vector<std::byte>(layout.refcount_table_clusters * layout.cluster);
   for (auto block = u64{0}; block < layout.blocks; ++block) {
@@ -188,16 +187,16 @@ Result<> create_qcow2_with(Qcow2Options const& options, std::string const& path,
     return fail(Errc::invalid, fmt::format("{}: the backing file's path is too long for the header", path));
   }
   size = align_up(size, 512);
-  auto const file = TRY(host::File::open(path, {.write = true, .create = true, .exclusive = true}));
+  auto const file = TRY(Storage::create(path));
   if (!options.data_file.empty()) {
     auto const made = create_data_file(path, options.data_file, size);
     if (!made) {
-      ::unlink(path.c_str());
+      Storage::remove(path);
       return made;
     }
   }
   auto const written = write_image(file, lay_out(size, options), size, options);
-  if (!written) ::unlink(path.c_str());
+  if (!written) Storage::remove(path);
   return written;
 }
 

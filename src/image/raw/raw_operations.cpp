@@ -13,7 +13,7 @@ Result<> create(CreateRequest const& request) {
                 fmt::format("{}: raw has no place for the name of a backing file; use qcow2 over a raw one",
                             request.path));
   }
-  auto const file = TRY(host::File::open(request.path, {.write = true, .create = true, .exclusive = true}));
+  auto const file = TRY(Storage::create(request.path));
   TRY(file.truncate(align_up(request.bytes, 512)));
   return file.sync();
 }
@@ -27,7 +27,7 @@ Result<> resize(Storage const& storage, u64 bytes) {
     return fail(Errc::unsupported, fmt::format("{}: a device keeps its size", storage.path()));
   }
   TRY(storage.truncate(bytes));
-  return storage.file().sync();
+  return storage.sync();
 }
 
 }  // namespace vireo::image::raw

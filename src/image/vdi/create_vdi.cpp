@@ -1,7 +1,6 @@
 #include "image/create_vdi.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <bit>
@@ -35,7 +34,7 @@ Result<> set_parent(Header& header, std::string const& path, std::string const& 
   return {};
 }
 
-Result<> write_image(host::File const& file, Header const& header) {
+Result<> write_image(Storage const& file, Header const& header) {
   TRY(file.truncate(header.data_at + header.allocated * header.stride()));
   for (auto done = u64{0}; done < header.blocks;) {
     auto const count = std::min<u64>(entries_at_once, header.blocks - done);
@@ -81,9 +80,9 @@ Result<> create_vdi(std::string const& path, u64 size, VdiOptions const& options
   header.blocks = static_cast<u32>(align_up(header.bytes, header.block) / header.block);
   header.data_at = align_up(header.table_at + u64{header.blocks} * 4, data_alignment);
   header.allocated = header.type == ImageType::fixed ? header.blocks : 0;
-  auto const file = TRY(host::File::open(path, {.write = true, .create = true, .exclusive = true}));
+  auto const file = TRY(Storage::create(path));
   auto const written = write_image(file, header);
-  if (!written) ::unlink(path.c_str());
+  if (!written) Storage::remove(path);
   return written;
 }
 

@@ -1,7 +1,6 @@
 #include "image/create_vhd.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <bit>
@@ -70,7 +69,7 @@ Result<Parent> describe_parent(std::string const& path, std::string const& paren
   return result;
 }
 
-Result<> write_sparse(host::File const& file, Footer const& footer, Parent parent, u32 block) {
+Result<> write_sparse(Storage const& file, Footer const& footer, Parent parent, u32 block) {
   auto& header = parent.header;
   header.block = block;
   header.entries = static_cast<u32>(align_up(footer.bytes, block) / block);
@@ -89,7 +88,7 @@ Result<> write_sparse(host::File const& file, Footer const& footer, Parent paren
   return file.sync();
 }
 
-Result<> write_fixed(host::File const& file, Footer const& footer) {
+Result<> write_fixed(Storage const& file, Footer const& footer) {
   TRY(file.truncate(footer.bytes));
   TRY(file.write(footer.bytes, encode_footer(footer)));
   return file.sync();
@@ -120,10 +119,10 @@ Result<> create_vhd(std::string const& path, u64 size, VhdOptions const& options
                 fmt::format("{}: a disk of {} bytes; vhd goes up to {}", path, footer.bytes, largest_disk));
   }
   footer.bytes = align_up(footer.bytes, 512);
-  auto const file = TRY(host::File::open(path, {.write = true, .create = true, .exclusive = true}));
+  auto const file = TRY(Storage::create(path));
   auto const written = options.fixed ? write_fixed(file, footer)
                                      : write_sparse(file, footer, std::move(parent), options.block_bytes);
-  if (!written) ::unlink(path.c_str());
+  if (!written) Storage::remove(path);
   return written;
 }
 

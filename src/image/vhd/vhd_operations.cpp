@@ -65,7 +65,7 @@ Result<> resize_fixed(Storage const& storage, Footer const& footer, u64 bytes) {
   TRY(storage.write(bytes, changed));
   TRY(storage.sync());
   TRY(storage.truncate(bytes + footer_bytes));
-  return storage.file().sync();
+  return storage.sync();
 }
 
 u64 end_of_use(Footer const& footer, DynamicHeader const& header, std::vector<u32> const& table) {

@@ -1,7 +1,6 @@
 #include "image/create_vhdx.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <bit>
@@ -125,7 +124,7 @@ Buffer full_bat(DiskInfo const& info, u64 first_block) {
   return bytes;
 }
 
-Result<> write_image(host::File const& file, DiskInfo const& info, ParentInfo const& parent) {
+Result<> write_image(Storage const& file, DiskInfo const& info, ParentInfo const& parent) {
   auto const bat_length = align_up(info.bat_entries() * 8, MiB);
   auto const first_block = bat_offset + bat_length;
   auto const items = TRY(metadata(info, parent));
@@ -176,9 +175,9 @@ Result<> create_vhdx(std::string const& path, u64 size, VhdxOptions const& optio
                 fmt::format("{}: a disk of {} bytes; at least 1, at most {}", path, size, largest_disk));
   }
   info.bytes = align_up(size, info.logical_sector);
-  auto const file = TRY(host::File::open(path, {.write = true, .create = true, .exclusive = true}));
+  auto const file = TRY(Storage::create(path));
   auto const written = write_image(file, info, parent);
-  if (!written) ::unlink(path.c_str());
+  if (!written) Storage::remove(path);
   return written;
 }
 

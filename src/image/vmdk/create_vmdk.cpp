@@ -1,7 +1,6 @@
 #include "image/create_vmdk.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -49,8 +48,8 @@ struct Maker {
   u32 parent_cid{no_parent};
   std::vector<std::string> made{};
 
-  Result<host::File> make(std::string const& name) {
-    auto file = TRY(host::File::open(name, {.write = true, .create = true, .exclusive = true}));
+  Result<Storage> make(std::string const& name) {
+    auto file = TRY(Storage::create(name));
     made.push_back(name);
     return file;
   }
@@ -206,7 +205,7 @@ Result<> create_vmdk(std::string const& path, u64 size, VmdkOptions const& optio
   auto maker = Maker{path, options, align_up(size, sector) / sector, parent_cid};
   auto const outcome = maker.run();
   if (outcome) return {};
-  for (auto const& name : maker.made) ::unlink(name.c_str());
+  for (auto const& name : maker.made) Storage::remove(name);
   return outcome;
 }
 

@@ -32,7 +32,7 @@ Result<> FlatExtent::discard(u64 at, u64 length) {
 }
 Result<BlockImage::Extent> FlatExtent::extent_at(u64 at) {
   TRY(check_range(storage_->path(), at, 1, bytes_));
-  auto const extent = TRY(storage_->file().extent_at(offset_ + at));
+  auto const extent = TRY(storage_->extent_at(offset_ + at));
   if (extent.length == 0) return Extent{at, bytes_ - at, Presence::zero};
   return Extent{at, std::min(extent.length, bytes_ - at), extent.data ? Presence::data : Presence::zero};
 }

@@ -16,7 +16,7 @@ constexpr u64 overhead_sectors{128};
 
 }  // namespace
 
-StreamWriter::StreamWriter(host::File file, u64 bytes)
+StreamWriter::StreamWriter(Storage file, u64 bytes)
     : file_{std::move(file)}, bytes_{bytes}, table_(table_entries) {
   auto const grains = (bytes + grain - 1) / grain;
   directory_.resize((grains + table_entries - 1) / table_entries);
@@ -43,7 +43,7 @@ std::vector<std::byte> StreamWriter::header(u64 directory) const {
 
 Result<StreamWriter> StreamWriter::create(std::string const& path, u64 bytes, std::string_view adapter) {
   bytes = align_up(bytes, sector);
-  auto file = TRY(host::File::open(path, {.write = true, .create = true, .exclusive = true}));
+  auto file = TRY(Storage::create(path));
   auto writer = StreamWriter{std::move(file), bytes};
   auto const name = std::filesystem::path{path}.filename().string();
   auto const text = descriptor_text({.cid = random_cid(),

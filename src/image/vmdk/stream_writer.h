@@ -2,7 +2,7 @@
 
 #include <vector>
 
-#include "host/file.h"
+#include "image/storage.h"
 #include "image/vmdk/spec.h"
 #include "vocab/bytes.h"
 
@@ -23,13 +23,13 @@ class StreamWriter {
   Result<> finish();
 
  private:
-  StreamWriter(host::File file, u64 bytes);
+  StreamWriter(Storage file, u64 bytes);
   Result<> write(ConstBytes bytes);
   Result<> write_marker(Marker type, u64 sectors);
   Result<> write_table();
   std::vector<std::byte> header(u64 directory) const;
 
-  host::File file_;
+  Storage file_;
   u64 bytes_;
   u64 at_{0};
   u64 next_grain_{0};

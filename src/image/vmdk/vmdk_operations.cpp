@@ -44,7 +44,7 @@ struct Resizer {
     if (!disk.single) TRY(storage.lock());
     if (is_sparse(line)) return resize_sparse(storage, wanted);
     TRY(storage.truncate((line.offset + wanted) * sector));
-    return storage.file().sync();
+    return storage.sync();
   }
 
   /// The text first, so that no file is shorter than it says.

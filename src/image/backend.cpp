@@ -8,6 +8,7 @@
 
 #include "image/http/http_backend.h"
 #include "image/nbd/nbd_backend.h"
+#include "image/nfs/nfs_backend.h"
 
 namespace vireo::image {
 namespace {
@@ -25,6 +26,7 @@ constexpr auto schemes = std::to_array<Scheme>({
     {"nbds", nbd::open_nbd},
     {"nbd+unix", nbd::open_nbd},
     {"nbds+unix", nbd::open_nbd},
+    {"nfs", nfs::NfsBackend::open, nfs::NfsBackend::create, nfs::NfsBackend::remove},
 });
 
 std::string_view scheme_of(std::string_view path) {

@@ -1,0 +1,43 @@
+#pragma once
+
+#include <functional>
+#include <map>
+#include <mutex>
+#include <vector>
+
+#include "vocab/bytes.h"
+#include "vocab/result.h"
+
+namespace vireo::image::nfs {
+
+/// What a server may forget, when it starts anew, until it was told to commit: kept here and written again. Any
+/// thread.
+class UnflushedWrites {
+ public:
+  /// Before it is sent; its number, for done() or drop().
+  u64 add(u64 at, ConstBytes bytes);
+  void done(u64 number);
+  void drop(u64 number);
+  u64 bytes() const;
+
+  /// Those that were done: what a commit that begins now covers.
+  std::vector<u64> finished() const;
+  void forget(std::vector<u64> const& committed);
+  /// In the order in which they came.
+  Result<> replay(std::function<Result<>(u64 at, ConstBytes bytes)> const& write) const;
+
+ private:
+  struct Write {
+    u64 at{};
+    std::vector<std::byte> bytes{};
+    bool done{};
+  };
+  void erase(u64 number);
+
+  mutable std::mutex mutex_;
+  std::map<u64, Write> writes_;
+  u64 next_{1};
+  u64 bytes_{};
+};
+
+}  // namespace vireo::image::nfs

@@ -84,6 +84,8 @@ class File {
 Result<std::string> read_text(std::string const& path, u64 limit = 16u << 20);
 /// Replaces the file in one step: temporary file beside it, fsync, rename.
 Result<> write_text(std::string const& path, std::string_view text, unsigned mode = 0644);
+/// What was created, renamed or removed in the folder is so on stable storage.
+Result<> sync_folder(std::string const& path);
 /// Makes the folder and its parents.
 Result<> make_folders(std::string const& path, unsigned mode = 0755);
 

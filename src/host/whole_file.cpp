@@ -1,6 +1,8 @@
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstdio>
@@ -40,6 +42,12 @@ Result<> write_text(std::string const& path, std::string_view text, unsigned mod
   }();
   if (!written) ::unlink(name.c_str());
   return written;
+}
+
+Result<> sync_folder(std::string const& path) {
+  auto const folder = Descriptor{::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+  if (!folder || ::fsync(folder.get()) != 0) return fail_errno(errno, fmt::format("{}: sync", path));
+  return {};
 }
 
 Result<> make_folders(std::string const& path, unsigned mode) {

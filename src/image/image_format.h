@@ -15,6 +15,8 @@ namespace vireo::image {
 
 /// What a format needs to open an image and the files behind it.
 struct OpenContext {
+  FileLocks const* locks() const { return options.access == nullptr ? nullptr : options.access->locks; }
+
   OpenOptions options;
   bool probed{};                              // the format was found by content
   std::vector<host::File::Identity> above{};  // the files opened on the way here, for cycles and depth
@@ -35,6 +37,9 @@ struct ImageFormat {
   /// Makes the disk longer or shorter; what it had behind a shorter end is zeroes already. Null: the image is
   /// made anew instead.
   Result<> (*resize)(Storage const& storage, u64 bytes);
+  /// Another image behind this one, or none (an empty path), in place and stable on return: the disk is a layer
+  /// that reads the same over it. A path counts from the image's folder. Null: the format has no overlays.
+  Result<> (*set_parent)(Storage const& storage, Backing const& parent);
 };
 
 /// For formats with backing files: opens what lies behind. Refuses cycles and chains of more than 64 files.

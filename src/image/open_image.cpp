@@ -8,6 +8,7 @@
 #include "image/bitmaps/tracked_image.h"
 #include "image/formats.h"
 #include "image/operations/snapshot.h"
+#include "image/shared_layer.h"
 #include "observe/log.h"
 
 namespace vireo::image {
@@ -77,7 +78,12 @@ Result<std::unique_ptr<BlockImage>> open_image_in(std::string const& path, OpenC
   if (std::ranges::find(context.above, storage.identity()) != context.above.end()) {
     return fail(Errc::corrupt, fmt::format("{}: is its own backing file", path));
   }
-  TRY(storage.lock());
+  auto const* const access = context.options.access;
+  if (access != nullptr && access->layer && !context.above.empty() &&
+      storage.identity() == access->layer_file) {
+    return shared_layer(access->layer);
+  }
+  TRY(storage.lock(context.locks()));
   context.above.push_back(storage.identity());
   context.probed = context.options.format.empty();
   auto const* const format = TRY(context.probed ? probe(storage) : named(context.options.format));

@@ -4,10 +4,20 @@
 #include <string>
 #include <string_view>
 
+#include "host/file.h"
 #include "image/block_image.h"
 #include "image/cache_mode.h"
 
 namespace vireo::image {
+
+class FileLocks;
+
+/// What whoever opens a disk has of it already.
+struct OpenAccess {
+  FileLocks const* locks{};             // files locked there are not locked again
+  std::shared_ptr<BlockImage> layer{};  // stands for the file `layer_file` when it lies behind another image
+  host::File::Identity layer_file{};
+};
 
 struct OpenOptions {
   std::string_view format;  // "raw", "qcow2"; empty: by content
@@ -21,6 +31,9 @@ struct OpenOptions {
   /// There will be dirty bitmaps, also where no file for them is beside the image yet.
   bool track_changes{};
   std::string_view snapshot{};  // a name or an id: opens what the disk was then, for reading
+  /// Writing does not make the images above out of date: for who writes only what they do not see.
+  bool keep_identity{};
+  OpenAccess const* access{};
 };
 
 /// Opens a disk image with everything behind it. A writer has the file alone; readers share it, and so do the

@@ -10,6 +10,7 @@
 
 #include "host/file_view.h"
 #include "image/check_range.h"
+#include "image/file_locks.h"
 #include "observe/log.h"
 #include "vocab/numbers.h"
 
@@ -96,12 +97,13 @@ void Storage::remove(std::string const& path) {
   }
 }
 
-Result<> Storage::lock() const {
+Result<> Storage::lock(FileLocks const* held) const {
   if (backend_) {
     TRY_IN(url_, backend_->lock(writable_));
     return {};
   }
-  return file_.lock(writable_ ? host::File::Lock::exclusive : host::File::Lock::shared);
+  auto const kind = writable_ ? host::File::Lock::exclusive : host::File::Lock::shared;
+  return held != nullptr && held->covers(identity(), kind) ? Result<>{} : file_.lock(kind);
 }
 
 host::File::Identity Storage::identity() const {

@@ -10,6 +10,8 @@
 
 namespace vireo::image {
 
+class FileLocks;
+
 /// The file below a format, or what a URL leads to: bytes at offsets, in the cache mode asked for, at any
 /// alignment. Any thread.
 class Storage {
@@ -40,8 +42,8 @@ class Storage {
   Result<> finish_write() const { return syncs_each_write(cache_) ? sync() : Result<>{}; }
   /// As File's.
   Result<host::File::Extent> extent_at(u64 at) const;
-  /// Alone as a writer, shared as a reader. Errc::busy otherwise.
-  Result<> lock() const;
+  /// Alone as a writer, shared as a reader. Errc::busy otherwise. What is `held` needs no other lock.
+  Result<> lock(FileLocks const* held = nullptr) const;
 
   bool writable() const { return writable_; }
   CacheMode cache() const { return cache_; }

@@ -49,6 +49,13 @@ void DirtyBitmap::mark(u64 at, u64 length) {
 void DirtyBitmap::mark_all() { mark_bits(0, bits()); }
 void DirtyBitmap::clear() { std::ranges::fill(words_, u64{0}); }
 
+void DirtyBitmap::clear(u64 at, u64 length) {
+  for (auto index = at >> granularity_bits_; index << granularity_bits_ < std::min(bytes_, at + length);
+       ++index) {
+    words_[index / 64] &= ~(u64{1} << index % 64);
+  }
+}
+
 void DirtyBitmap::cut() {
   if (bits() % 64 != 0) words_.back() &= ~u64{0} >> (64 - bits() % 64);
 }

@@ -43,6 +43,8 @@ class DirtyBitmap {
   void mark(u64 at, u64 length);
   void mark_all();
   void clear();
+  /// Whole granules; `at` and the end lie on their bounds, or on the disk's end.
+  void clear(u64 at, u64 length);
   /// What a longer disk has more counts as changed.
   void resize(u64 bytes);
   /// Marks what is marked in the other, whatever its granularity.

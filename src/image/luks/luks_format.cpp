@@ -170,6 +170,7 @@ ImageFormat const format{.name = "luks",
                          .describe = describe,
                          .find_parent = nullptr,
                          .check = check,
-                         .resize = resize};
+                         .resize = resize,
+                         .set_parent = nullptr};
 
 }  // namespace vireo::image::luks

@@ -58,16 +58,16 @@ bool is_own(Storage const& storage, std::string const& name) {
 }
 
 Result<std::optional<Storage>> open_data_file(Storage const& storage, Header const& header,
-                                              OpenOptions const& options) {
+                                              OpenContext const& context) {
   if (!header.external_data()) return std::nullopt;
-  if (!options.follow_references && !is_own(storage, header.data_file)) {
+  if (!context.options.follow_references && !is_own(storage, header.data_file)) {
     return fail(Errc::denied, fmt::format("{}: names the data file \"{}\"; {}", storage.path(),
                                           header.data_file, reference_hint));
   }
   auto const path = TRY(data_file_path(storage, header));
   auto file = TRY_IN(fmt::format("{}: data file", storage.path()),
                      Storage::open(path, storage.writable(), storage.cache()));
-  TRY(file.lock());
+  TRY(file.lock(context.locks()));
   return file;
 }
 
@@ -99,7 +99,7 @@ Result<std::unique_ptr<BlockImage>> open(Storage storage, OpenContext context) {
     context.options.snapshot = {};
   }
   auto cipher = TRY(open_cipher(storage, header, context.options));
-  auto data_file = TRY(open_data_file(storage, header, context.options));
+  auto data_file = TRY(open_data_file(storage, header, context));
   auto backing = std::unique_ptr<BlockImage>{};
   if (context.options.layer_only) {
     backing = empty_layer(header.size);
@@ -126,6 +126,7 @@ ImageFormat const format{.name = "qcow2",
                          .describe = describe,
                          .find_parent = parent_of,
                          .check = check,
-                         .resize = resize};
+                         .resize = resize,
+                         .set_parent = set_backing};
 
 }  // namespace vireo::image::qcow2

@@ -88,6 +88,7 @@ ImageFormat const format{.name = "raw",
                          .describe = describe,
                          .find_parent = nullptr,
                          .check = nullptr,
-                         .resize = resize};
+                         .resize = resize,
+                         .set_parent = nullptr};
 
 }  // namespace vireo::image::raw

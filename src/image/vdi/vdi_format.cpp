@@ -38,6 +38,7 @@ Result<std::unique_ptr<BlockImage>> open_parent(Storage const& storage, Header c
 }
 
 Result<std::unique_ptr<BlockImage>> open(Storage storage, OpenContext context) {
+  auto const keeps_identity = context.options.keep_identity;
   auto const header = TRY(read_header(storage));
   auto parent = std::unique_ptr<BlockImage>{};
   if (context.options.layer_only) {
@@ -45,7 +46,7 @@ Result<std::unique_ptr<BlockImage>> open(Storage storage, OpenContext context) {
   } else if (header.type == ImageType::differencing) {
     parent = TRY(open_parent(storage, header, std::move(context)));
   }
-  auto layout = std::make_unique<VdiLayout>(header, TRY(storage.size()));
+  auto layout = std::make_unique<VdiLayout>(header, TRY(storage.size()), keeps_identity);
   return std::make_unique<blocks::BlockMappedImage>(std::move(storage), std::move(layout), std::move(parent));
 }
 
@@ -58,6 +59,7 @@ ImageFormat const format{.name = "vdi",
                          .describe = describe,
                          .find_parent = parent_of,
                          .check = check,
-                         .resize = resize};
+                         .resize = resize,
+                         .set_parent = set_parent};
 
 }  // namespace vireo::image::vdi

@@ -7,7 +7,8 @@
 namespace vireo::image::vdi {
 using blocks::Block;
 
-VdiLayout::VdiLayout(Header const& header, u64 file_bytes) : header_{header}, places_{blocks_in(file_bytes)} {}
+VdiLayout::VdiLayout(Header const& header, u64 file_bytes, bool keeps_identity)
+    : header_{header}, keeps_identity_{keeps_identity}, places_{blocks_in(file_bytes)} {}
 
 u64 VdiLayout::blocks_in(u64 file_bytes) const {
   return file_bytes <= header_.data_at
@@ -53,7 +54,7 @@ Result<> VdiLayout::begin_changes(Storage const& storage) {
   auto count = std::vector<std::byte>(4);
   store_le<u32>(count.data(), static_cast<u32>(places_));
   TRY(storage.write(header_at::blocks_allocated, count));
-  header_.modification = TRY(new_unique_id());
+  if (!keeps_identity_) header_.modification = TRY(new_unique_id());
   TRY(storage.write(header_at::modification_uuid, header_.modification));
   return storage.sync();  // images above must notice before there is anything to notice
 }

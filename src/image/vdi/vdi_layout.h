@@ -7,7 +7,7 @@ namespace vireo::image::vdi {
 
 class VdiLayout final : public blocks::Layout {
  public:
-  VdiLayout(Header const& header, u64 file_bytes);
+  VdiLayout(Header const& header, u64 file_bytes, bool keeps_identity = false);
 
   Shape shape() const override;
   Result<blocks::Block> decode(Storage const& storage, u64 number, u32 stored) const override;
@@ -21,6 +21,7 @@ class VdiLayout final : public blocks::Layout {
   u64 blocks_in(u64 file_bytes) const;
 
   Header header_;
+  bool keeps_identity_;
   u64 places_{};  // in the file, used or not
 };
 

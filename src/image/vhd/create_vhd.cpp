@@ -4,10 +4,8 @@
 
 #include <algorithm>
 #include <bit>
-#include <filesystem>
 
 #include "image/vhd/dynamic_header.h"
-#include "image/vhd/utf16.h"
 
 namespace vireo::image {
 namespace {
@@ -18,58 +16,7 @@ constexpr u64 locators_at{footer_bytes + dynamic_bytes};
 constexpr u64 table_alignment{4096};
 constexpr u64 table_chunk{64 * KiB};
 
-struct Parent {
-  DynamicHeader header;
-  std::vector<std::byte> locator_data;  // from locators_at on
-};
-
-Result<> add_locator(Parent& parent, u32 platform, std::string const& path) {
-  auto const encoded = utf16_from_utf8(path, std::endian::little);
-  if (!encoded || encoded->size() > longest_locator) {
-    return fail(Errc::invalid, fmt::format("{}: vhd: the parent's path is not UTF-8, or too long", path));
-  }
-  auto const at = align_up(parent.locator_data.size(), 512);
-  parent.header.locators.push_back({platform, locators_at + at, static_cast<u32>(encoded->size())});
-  parent.locator_data.resize(align_up(at + encoded->size(), 512));
-  std::ranges::copy(*encoded, parent.locator_data.begin() + static_cast<std::ptrdiff_t>(at));
-  return {};
-}
-
-Result<u32> time_stamp_of(std::string const& path) {
-  auto failure = std::error_code{};
-  auto const time = std::filesystem::last_write_time(path, failure);
-  if (failure) return fail(Errc::io, fmt::format("{}: {}", path, failure.message()));
-  auto const since_1970 = std::chrono::file_clock::to_sys(time).time_since_epoch();
-  return static_cast<u32>(std::chrono::duration_cast<std::chrono::seconds>(since_1970).count() - time_zero);
-}
-
-Result<Parent> describe_parent(std::string const& path, std::string const& parent, Footer& footer) {
-  auto const storage = TRY(Storage::open(parent, false, CacheMode::writeback));
-  auto const above = TRY(read_footer(storage));
-  if (footer.bytes == 0) footer.bytes = above.bytes;
-  auto failure = std::error_code{};
-  auto const from = std::filesystem::absolute(path, failure).parent_path();
-  auto const to = std::filesystem::absolute(parent, failure);
-  auto relative = to.lexically_relative(from).string();
-  if (relative.empty() || relative.find('\\') != std::string::npos) {
-    return fail(Errc::invalid, fmt::format("{}: vhd: {} cannot be named as a parent", path, parent));
-  }
-  if (!relative.starts_with("..")) relative.insert(0, "./");
-  std::ranges::replace(relative, '/', '\\');
-  auto result = Parent{};
-  result.header.parent_id = above.id;
-  result.header.parent_time_stamp = TRY(time_stamp_of(parent));
-  result.header.parent_name = to.filename().string();
-  auto const name = utf16_from_utf8(result.header.parent_name, std::endian::big);
-  if (!name || name->size() >= parent_name_units * 2) {
-    return fail(Errc::invalid, fmt::format("{}: vhd: the parent's name is not UTF-8, or too long", parent));
-  }
-  TRY(add_locator(result, platform::relative_utf16, relative));
-  TRY(add_locator(result, platform::absolute_utf16, to.lexically_normal().string()));
-  return result;
-}
-
-Result<> write_sparse(Storage const& file, Footer const& footer, Parent parent, u32 block) {
+Result<> write_sparse(Storage const& file, Footer const& footer, ParentReference parent, u32 block) {
   auto& header = parent.header;
   header.block = block;
   header.entries = static_cast<u32>(align_up(footer.bytes, block) / block);
@@ -109,10 +56,11 @@ Result<> create_vhd(std::string const& path, u64 size, VhdOptions const& options
                        .bytes = size,
                        .data_offset = options.fixed ? no_offset : footer_bytes,
                        .id = TRY(new_unique_id())};
-  auto parent = Parent{};
+  auto parent = ParentReference{};
   if (!options.parent.empty()) {
     footer.type = DiskType::differencing;
-    parent = TRY(describe_parent(path, options.parent, footer));
+    parent = TRY(refer_to_parent(path, options.parent, locators_at));
+    if (footer.bytes == 0) footer.bytes = parent.bytes;
   }
   if (footer.bytes == 0 || footer.bytes > largest_disk) {
     return fail(Errc::invalid,

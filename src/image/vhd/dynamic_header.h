@@ -33,4 +33,13 @@ std::vector<std::byte> encode_dynamic_header(DynamicHeader const& header);
 /// Errc::corrupt when all that were found are of other UUIDs.
 Result<std::string> find_parent(Storage const& child, DynamicHeader const& header);
 
+/// How a child names its parent: the header's fields for it, and the locators' text, which goes to
+/// `locators_at`.
+struct ParentReference {
+  DynamicHeader header{};
+  std::vector<std::byte> locator_data{};
+  u64 bytes{};  // of the parent's disk
+};
+Result<ParentReference> refer_to_parent(std::string const& path, std::string const& parent, u64 locators_at);
+
 }  // namespace vireo::image::vhd

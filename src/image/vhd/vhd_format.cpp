@@ -55,6 +55,7 @@ ImageFormat const format{.name = "vhd",
                          .describe = describe,
                          .find_parent = parent_of,
                          .check = check,
-                         .resize = resize};
+                         .resize = resize,
+                         .set_parent = set_parent};
 
 }  // namespace vireo::image::vhd

@@ -10,4 +10,6 @@ Result<std::string> parent_of(Storage const& storage);
 Result<CheckReport> check(Storage const& storage, Repair repair);
 Result<> resize(Storage const& storage, u64 bytes);
 
+Result<> set_parent(Storage const& storage, Backing const& parent);
+
 }  // namespace vireo::image::vhd

@@ -15,13 +15,14 @@ constexpr std::size_t cached_pages{1024};
 }  // namespace
 
 Bat::Bat(std::unique_ptr<PatchedFile> file, FileHeader const& header, Regions const& regions,
-         DiskInfo const& info, u64 file_bytes)
+         DiskInfo const& info, u64 file_bytes, bool keeps_identity)
     : file_{std::move(file)},
       storage_{&file_->storage()},
       header_{header},
       log_{*storage_, header_},
       regions_{regions},
       info_{info},
+      keeps_identity_{keeps_identity},
       end_{file_bytes},
       pages_{cached_pages},
       bitmaps_{cached_pages} {}
@@ -136,7 +137,7 @@ Result<> Bat::commit(Stages const& stages) {
 Result<> Bat::before_first_write() {
   auto const lock = std::lock_guard{header_mutex_};
   header_.file_write = TRY(new_unique_id());
-  header_.data_write = TRY(new_unique_id());
+  if (!keeps_identity_) header_.data_write = TRY(new_unique_id());
   return write_file_header(*storage_, header_);
 }
 

@@ -13,7 +13,7 @@ using block_map::BlockState;
 class Bat final : public block_map::BlockMap {
  public:
   Bat(std::unique_ptr<PatchedFile> file, FileHeader const& header, Regions const& regions, DiskInfo const& info,
-      u64 file_bytes);
+      u64 file_bytes, bool keeps_identity = false);
 
   Result<BlockState> state_of(u64 block) override;
   Result<> set(u64 block, BlockState const& state, block_map::Space& space) override;
@@ -40,6 +40,7 @@ class Bat final : public block_map::BlockMap {
   LogWriter log_;
   Regions regions_;
   DiskInfo info_;
+  bool keeps_identity_;
   u64 end_;  // the first byte behind every block
   block_map::PageCache pages_;
   block_map::PageCache bitmaps_;

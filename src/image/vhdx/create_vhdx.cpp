@@ -49,35 +49,6 @@ Buffer region_table(u64 bat_length) {
   return bytes;
 }
 
-struct ParentInfo {
-  std::string path;
-  UniqueId data_write{};
-};
-
-Buffer locator(ParentInfo const& parent) {
-  auto windows = parent.path;
-  auto const absolute = windows.starts_with('/');
-  if (!absolute) std::ranges::replace(windows, '/', '\\');
-  auto const pairs = std::vector<std::pair<std::string, std::string>>{
-      {"parent_linkage", guid_text(parent.data_write)},
-      {absolute ? "absolute_win32_path" : "relative_path", windows}};
-  auto bytes = Buffer(20 + pairs.size() * 12);
-  put_id(bytes.data(), vhdx_locator);
-  store_le<u16>(bytes.data() + 18, static_cast<u16>(pairs.size()));
-  for (auto index = std::size_t{0}; index < pairs.size(); ++index) {
-    auto const key = to_utf16(pairs[index].first);
-    auto const value = to_utf16(pairs[index].second);
-    auto* const pair = bytes.data() + 20 + index * 12;
-    store_le<u32>(pair, static_cast<u32>(bytes.size()));
-    store_le<u32>(pair + 4, static_cast<u32>(bytes.size() + key.size()));
-    store_le<u16>(pair + 8, static_cast<u16>(key.size()));
-    store_le<u16>(pair + 10, static_cast<u16>(value.size()));
-    bytes.insert(bytes.end(), key.begin(), key.end());
-    bytes.insert(bytes.end(), value.begin(), value.end());
-  }
-  return bytes;
-}
-
 Buffer number(u64 value, std::size_t bytes_long) {
   auto bytes = Buffer(8);
   store_le<u64>(bytes.data(), value);
@@ -85,7 +56,7 @@ Buffer number(u64 value, std::size_t bytes_long) {
   return bytes;
 }
 
-Result<Buffer> metadata(DiskInfo const& info, ParentInfo const& parent) {
+Result<Buffer> metadata(DiskInfo const& info, ParentReference const& parent) {
   using namespace metadata_at;
   auto bytes = Buffer(table_bytes);
   store_le<u64>(bytes.data(), signature_value);
@@ -108,7 +79,7 @@ Result<Buffer> metadata(DiskInfo const& info, ParentInfo const& parent) {
   put(item::page_83, is_virtual_disk | is_required, {page_83.begin(), page_83.end()});
   put(item::logical_sector, is_virtual_disk | is_required, number(info.logical_sector, 4));
   put(item::physical_sector, is_virtual_disk | is_required, number(physical_sector, 4));
-  if (info.has_parent) put(item::parent_locator, is_required, locator(parent));
+  if (info.has_parent) put(item::parent_locator, is_required, locator_bytes(parent));
   store_le<u16>(bytes.data() + count, entry_count);
   return bytes;
 }
@@ -124,7 +95,7 @@ Buffer full_bat(DiskInfo const& info, u64 first_block) {
   return bytes;
 }
 
-Result<> write_image(Storage const& file, DiskInfo const& info, ParentInfo const& parent) {
+Result<> write_image(Storage const& file, DiskInfo const& info, ParentReference const& parent) {
   auto const bat_length = align_up(info.bat_entries() * 8, MiB);
   auto const first_block = bat_offset + bat_length;
   auto const items = TRY(metadata(info, parent));
@@ -153,7 +124,7 @@ Result<> create_vhdx(std::string const& path, u64 size, VhdxOptions const& optio
                        .logical_sector = options.logical_sector,
                        .leaves_blocks_allocated = options.fixed,
                        .has_parent = !options.parent.empty()};
-  auto parent = ParentInfo{.path = options.parent};
+  auto parent = ParentReference{.path = options.parent};
   if (info.has_parent) {
     if (options.fixed) return fail(Errc::invalid, fmt::format("{}: a fixed VHDX has no parent", path));
     auto const name = (std::filesystem::path{path}.parent_path() / options.parent).string();

@@ -42,6 +42,13 @@ struct DiskInfo {
 };
 Result<DiskInfo> read_disk_info(PatchedFile const& file, Region const& metadata);
 
+/// How a child names its parent.
+struct ParentReference {
+  std::string path;
+  UniqueId data_write{};
+};
+std::vector<std::byte> locator_bytes(ParentReference const& parent);
+
 /// UTF-16LE to UTF-8 and back. What is no valid text: "?".
 std::string from_utf16(ConstBytes bytes);
 std::vector<std::byte> to_utf16(std::string_view text);

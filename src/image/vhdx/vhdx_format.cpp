@@ -73,6 +73,7 @@ Result<std::shared_ptr<BlockImage>> open_parent(Storage const& storage, DiskInfo
 
 Result<std::unique_ptr<BlockImage>> open(Storage file, OpenContext context) {
   auto const storage = std::make_shared<Storage const>(std::move(file));
+  auto const keeps_identity = context.options.keep_identity;
   auto header = TRY(read_file_header(*storage));
   auto patched = std::make_unique<PatchedFile>(*storage);
   TRY(replay_log(*storage, header, *patched));
@@ -92,7 +93,7 @@ Result<std::unique_ptr<BlockImage>> open(Storage file, OpenContext context) {
                                            storage->path(), file_bytes, end_of_tables));
   }
   auto parent = TRY(open_parent(*storage, info, std::move(context)));
-  auto bat = std::make_unique<Bat>(std::move(patched), header, regions, info, file_bytes);
+  auto bat = std::make_unique<Bat>(std::move(patched), header, regions, info, file_bytes, keeps_identity);
   auto const shape = block_map::MappedImage::Shape{.bytes = info.bytes,
                                                    .sector = info.logical_sector,
                                                    .block = info.block,
@@ -114,6 +115,7 @@ ImageFormat const format{.name = "vhdx",
                          .describe = describe,
                          .find_parent = parent_of,
                          .check = check,
-                         .resize = resize};
+                         .resize = resize,
+                         .set_parent = set_parent};
 
 }  // namespace vireo::image::vhdx

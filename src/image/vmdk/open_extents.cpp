@@ -57,7 +57,7 @@ struct Opener {
     if (std::ranges::find(context.above, storage.identity()) != context.above.end()) {
       return error(Errc::corrupt, line, "is the descriptor itself or a child's");
     }
-    TRY(storage.lock());
+    TRY(storage.lock(context.locks()));
     return std::make_shared<Storage const>(std::move(storage));
   }
 

@@ -57,6 +57,7 @@ Result<std::shared_ptr<BlockImage>> open_parent(Storage const& storage, Descript
 }
 
 Result<std::unique_ptr<BlockImage>> open_single(std::shared_ptr<Storage const> storage, OpenContext context) {
+  auto const kept = context.options.keep_identity;
   auto const header = TRY(read_sparse_header(*storage));
   if (header.descriptor_bytes == 0) {
     return fail(
@@ -70,7 +71,8 @@ Result<std::unique_ptr<BlockImage>> open_single(std::shared_ptr<Storage const> s
   auto disk = TRY(open_sparse(storage, header, header.bytes, {std::move(parent), 0}));
   auto parts = std::vector<VmdkImage::Part>{};
   parts.push_back({0, header.bytes, std::move(disk)});
-  return std::make_unique<VmdkImage>(std::move(parts), VmdkImage::Identity{storage, place, descriptor.cid});
+  return std::make_unique<VmdkImage>(std::move(parts),
+                                     VmdkImage::Identity{storage, place, descriptor.cid, kept});
 }
 
 Result<std::unique_ptr<BlockImage>> open(Storage file, OpenContext context) {
@@ -78,6 +80,7 @@ Result<std::unique_ptr<BlockImage>> open(Storage file, OpenContext context) {
   auto head = std::vector<std::byte>(64);
   TRY(storage->read(0, head));
   if (is_sparse(head)) return open_single(storage, std::move(context));
+  auto const kept = context.options.keep_identity;
   auto const place = DescriptorPlace{0, TRY(storage->size())};
   if (!is_text(head) || place.length > largest_descriptor_bytes) {
     return fail(Errc::corrupt,
@@ -88,7 +91,8 @@ Result<std::unique_ptr<BlockImage>> open(Storage file, OpenContext context) {
   auto const descriptor = TRY(parse_descriptor(storage->path(), text));
   auto const parent = TRY(open_parent(*storage, descriptor, largest_capacity * sector, context));
   auto parts = TRY(open_extents(storage->path(), descriptor, context, parent));
-  return std::make_unique<VmdkImage>(std::move(parts), VmdkImage::Identity{storage, place, descriptor.cid});
+  return std::make_unique<VmdkImage>(std::move(parts),
+                                     VmdkImage::Identity{storage, place, descriptor.cid, kept});
 }
 
 }  // namespace
@@ -100,6 +104,7 @@ ImageFormat const format{.name = "vmdk",
                          .describe = describe,
                          .find_parent = parent_of,
                          .check = check,
-                         .resize = resize};
+                         .resize = resize,
+                         .set_parent = set_parent};
 
 }  // namespace vireo::image::vmdk

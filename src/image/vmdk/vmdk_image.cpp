@@ -9,7 +9,7 @@
 namespace vireo::image::vmdk {
 
 VmdkImage::VmdkImage(std::vector<Part> parts, Identity identity)
-    : parts_{std::move(parts)}, identity_{std::move(identity)} {
+    : parts_{std::move(parts)}, identity_{std::move(identity)}, announced_{identity_.kept} {
   geometry_ = {.bytes = parts_.back().start + parts_.back().bytes,
                .cluster = 4096,
                .read_only = !identity_.storage->writable()};

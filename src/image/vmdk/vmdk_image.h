@@ -22,6 +22,7 @@ class VmdkImage final : public BlockImage {
     std::shared_ptr<Storage const> storage;  // where the descriptor lies
     DescriptorPlace place;
     u32 cid{};
+    bool kept{};  // by the first change
   };
   VmdkImage(std::vector<Part> parts, Identity identity);
 

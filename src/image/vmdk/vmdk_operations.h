@@ -14,4 +14,6 @@ Result<> make_empty(Storage const& storage);
 Result<CheckReport> check(Storage const& storage, Repair repair);
 Result<> resize(Storage const& storage, u64 bytes);
 
+Result<> set_parent(Storage const& storage, Backing const& parent);
+
 }  // namespace vireo::image::vmdk

@@ -31,6 +31,10 @@ using vireo::image::testing::Event;
 using vireo::image::testing::Recorder;
 
 extern "C" ssize_t pwrite(int fd, void const* bytes, std::size_t count, off_t at) {
+  if (Recorder::is_full(fd)) {
+    errno = ENOSPC;
+    return -1;
+  }
   if (--Recorder::writes_to_full_disk >= 0 && Recorder::writes_to_full_disk < 3) {
     errno = ENOSPC;
     return -1;

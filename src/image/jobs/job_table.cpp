@@ -26,9 +26,16 @@ JobInfo info_of(BackupSpec const& spec) {
 
 }  // namespace
 
-JobTable::~JobTable() {
-  for (auto const& [id, job] : jobs_) job->control.cancel();
-  jobs_.clear();  // waits
+void JobTable::end_all() {
+  auto const one = std::lock_guard{starting_};
+  auto ending = Jobs{};
+  {
+    auto const lock = std::lock_guard{mutex_};
+    ending.swap(jobs_);
+    disks_.clear();
+  }
+  for (auto const& [id, job] : ending) job->control.cancel();
+  for (auto const& [id, job] : ending) job->join();
 }
 
 void JobTable::add_disk(std::string name, std::shared_ptr<LiveDisk> disk) {
@@ -97,7 +104,7 @@ Result<std::shared_ptr<JobTable::Job>> JobTable::prepare(JobSpec const& spec, st
 
 void JobTable::run(Job& job) {
   auto const outcome = job.work->run(job.control);
-  job.work.reset();  // handles and locks go before anybody hears of the end
+  job.work.reset();  // handles and locks go before anybody hears of it
   job.control.end(outcome);
 }
 

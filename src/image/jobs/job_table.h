@@ -15,8 +15,10 @@ class JobTable {
   explicit JobTable(JobControl::Observer observer = {}, OnMove on_move = {})
       : observer_{std::move(observer)}, on_move_{std::move(on_move)} {}
   JobTable(JobTable const&) = delete;
-  /// Cancels what runs; mirrors that are ready leave their copies.
-  ~JobTable();
+  ~JobTable() { end_all(); }
+
+  /// Cancels what runs, and waits; mirrors that are ready leave their copies. The disks go.
+  void end_all();
 
   void add_disk(std::string name, std::shared_ptr<LiveDisk> disk);
   Result<std::shared_ptr<LiveDisk>> disk(std::string const& name) const;
@@ -54,6 +56,9 @@ class JobTable {
     JobControl control;
     std::unique_ptr<JobWork> work;
     bool changes_chain{};
+    void join() {
+      if (thread.joinable()) thread.join();
+    }
     std::jthread thread;  // last: it uses the rest
   };
   using Jobs = std::map<std::string, std::shared_ptr<Job>>;

@@ -6,6 +6,7 @@
 #include "image/jobs/testing/guest.h"
 #include "image/operations/bitmap.h"
 #include "image/operations/check.h"
+#include "image/testing/recorder.h"
 
 // Every job on every format, under random writes from several threads; a flat copy knows what the disk holds.
 namespace vireo::image {
@@ -38,6 +39,9 @@ auto const all = [] {
 
 class JobsOn : public ::testing::TestWithParam<Kind> {
  protected:
+  JobsOn() { Recorder::waits_for_disk = false; }
+  ~JobsOn() override { Recorder::waits_for_disk = true; }
+
   std::string name(std::string const& stem, std::string const& format) const {
     return folder_ / (stem + "." + format);
   }

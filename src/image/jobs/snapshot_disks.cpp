@@ -27,8 +27,10 @@ class Overlay {
   Overlay(Overlay const&) = delete;
   ~Overlay() {
     if (!made_ || switched_) return;
+    auto const format = opened_.source().format;
     opened_.close_image();
-    remove_image_files(wanted_.path, opened_.source().format);
+    opened_ = {};  // its locks, too
+    remove_image_files(wanted_.path, format);
     ::unlink(job_record(wanted_.path).c_str());
     static_cast<void>(disk_.disk().settle_locks());
   }

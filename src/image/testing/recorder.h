@@ -42,6 +42,12 @@ class Recorder {
   std::vector<Event> events{};
   static inline bool waits_for_disk{true};
   static inline i64 writes_to_full_disk{-1000};  // at 3, 2 and 1 left a write fails
+  /// Writes to this file fail as on a full disk.
+  static inline std::atomic<ino_t> full_file{};
+  static bool is_full(int fd) {
+    struct stat status{};
+    return full_file != 0 && ::fstat(fd, &status) == 0 && status.st_ino == full_file;
+  }
   /// While it is set, the next sync lasts until it is cleared.
   static inline std::atomic<bool> next_sync_lasts{};
   static inline std::atomic<bool> sync_is_lasting{};

@@ -8,7 +8,7 @@ namespace vireo::image {
 /// A disk whose reads, writes, zeroes and discards wait for their throttle; a flush does not.
 class ThrottledImage final : public BlockImage {
  public:
-  ThrottledImage(std::unique_ptr<BlockImage> below, std::shared_ptr<Throttle> throttle)
+  ThrottledImage(std::shared_ptr<BlockImage> below, std::shared_ptr<Throttle> throttle)
       : below_{std::move(below)}, throttle_{std::move(throttle)} {}
 
   Geometry geometry() const override { return below_->geometry(); }
@@ -33,7 +33,7 @@ class ThrottledImage final : public BlockImage {
   Result<Place> place_at(u64 at) override { return below_->place_at(at); }
 
  private:
-  std::unique_ptr<BlockImage> below_;
+  std::shared_ptr<BlockImage> below_;
   std::shared_ptr<Throttle> throttle_;
 };
 

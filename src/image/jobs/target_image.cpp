@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "image/backend.h"
+#include "image/storage.h"
 
 namespace vireo::image {
 namespace {
@@ -24,16 +25,19 @@ std::string content_of(std::string_view kind, std::string const& disk) {
 std::string job_record(std::string const& path) { return path + ".vireo-job"; }
 
 std::string read_job_record(std::string const& path) {
+  if (is_url(path)) return {};
   auto text = host::read_text(job_record(path), 64 * 1024).value_or("");
   while (text.ends_with('\n')) text.pop_back();
   return text;
 }
 
 Result<> write_job_record(std::string const& path, std::string_view kind, std::string const& disk) {
+  if (is_url(path)) return {};  // there is no place beside it
   return host::write_text(job_record(path), content_of(kind, disk) + "\n");
 }
 
 Result<> remove_job_record(std::string const& path) {
+  if (is_url(path)) return {};
   ::unlink(job_record(path).c_str());
   auto failure = std::error_code{};
   auto const folder = std::filesystem::absolute(path, failure).parent_path().string();
@@ -42,10 +46,12 @@ Result<> remove_job_record(std::string const& path) {
 
 void remove_image_files(std::string const& path, std::string const& format) {
   auto const description = describe_image(path, format);
-  ::unlink(path.c_str());
+  Storage::remove(path);
   if (!description) return;
-  for (auto const& name : description->files) ::unlink(name.c_str());
-  if (!description->data_file.empty()) ::unlink(description->data_file.c_str());
+  for (auto const& name : description->files) {
+    if (name != path) Storage::remove(name);
+  }
+  if (!description->data_file.empty()) Storage::remove(description->data_file);
 }
 
 Result<TargetImage> TargetImage::open(JobTarget const& target, Request const& request) {

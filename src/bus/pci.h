@@ -42,6 +42,9 @@ class PciConfigSpace {
   /// Adds MSI-X with its table and pending bits in `bar` at `table_offset` and `pba_offset`.
   void add_msix(u16 vectors, u8 bar, u32 table_offset, u32 pba_offset);
 
+  /// Lets the guest change the bits of `mask`, which begin as 0.
+  void make_writable(u16 offset, u32 mask, u8 width);
+
   u32 read(u16 offset, u8 width) const;
   /// Returns true when BARs or the command register's decoding changed, so that the bus maps anew.
   bool write(u16 offset, u8 width, u32 value);

@@ -106,6 +106,10 @@ void PciConfigSpace::add_msix(u16 vectors, u8 bar, u32 table_offset, u32 pba_off
   msix_pending_.assign(vectors, false);
 }
 
+void PciConfigSpace::make_writable(u16 offset, u32 mask, u8 width) {
+  put(write_mask_, offset, get(write_mask_, offset, width) | mask, width);
+}
+
 u32 PciConfigSpace::read(u16 offset, u8 width) const {
   auto value = u32{0};
   for (auto i = u32{0}; i < width && i < 4; ++i) {

@@ -146,6 +146,10 @@ Result<RunRequest> parse_run(std::span<char const* const> arguments) {
          config.memory.bytes = TRY(parse_size(value));
          return {};
        }},
+      {"--firmware", "linux|bios|FILE",
+       "what starts the machine: linux boots --kernel, bios is SeaBIOS (linux)", set_text(config.firmware)},
+      {"--firmware-log", "FILE", "write there what the firmware says of its work",
+       set_text(config.firmware_log)},
       {"--kernel", "FILE", "boot this Linux kernel (bzImage, or vmlinux with PVH)", set_text(config.kernel)},
       {"--initrd", "FILE", "initial RAM disk", set_text(config.initrd)},
       {"--append", "TEXT", "kernel command line", set_text(config.append)},

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -40,6 +41,11 @@ class Engine {
   virtual Result<> set_vcpu_state(VcpuId id, VcpuState const& state) = 0;
   virtual state::Saved save_apic(VcpuId id) const = 0;
   virtual Result<> restore_apic(VcpuId id, state::Saved const& saved) = 0;
+
+  /// Runs `change`, which changes what guest-physical addresses show (GuestMemory::set_windows), while no vCPU
+  /// executes; none uses what it knew of them before. Any thread that holds the executor; also within a
+  /// register access.
+  virtual void change_memory(std::function<void()> const& change) = 0;
 
   /// A message-signalled interrupt, from a device or the IOAPIC (SDM vol. 3, 11.11.1).
   virtual void deliver_msi(u64 address, u32 data) = 0;

@@ -68,6 +68,8 @@ struct MachineConfig {
   std::string cpu{"host"};
   u32 cpus{1};
   Size memory{u64{1} << 30};
+  std::string firmware{"linux"};  // linux: boots `kernel`; bios; or a BIOS image's path
+  std::string firmware_log;       // a file for what the firmware says of its work; empty: nowhere
   std::string kernel, initrd, append;
   std::vector<DiskConfig> disks;
   std::string on_error{"pause"};  // what a failed request of a disk does: pause, report or stop
@@ -83,6 +85,8 @@ struct MachineConfig {
     f("cpu", s.cpu);
     f("cpus", s.cpus);
     f("memory", s.memory);
+    f("firmware", s.firmware);
+    f("firmware_log", s.firmware_log);
     f("kernel", s.kernel);
     f("initrd", s.initrd);
     f("append", s.append);

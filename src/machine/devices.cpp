@@ -29,7 +29,7 @@ class EngineMsi final : public bus::MsiSink {
 
 device::RtcConfig rtc_config(memory::GuestMemory const& memory) {
   auto config = device::RtcConfig{.wall_clock_ns = host::wall_clock_ns};
-  for (auto const& region : memory.regions()) {
+  for (auto const& region : memory.blocks()) {
     (region.range.start.value == 0 ? config.low_memory : config.high_memory) += region.range.length;
   }
   return config;
@@ -40,8 +40,11 @@ device::RtcConfig rtc_config(memory::GuestMemory const& memory) {
 /// What does not vary between machines, with its wires into the engine.
 struct Devices::Fixed {
   Fixed(bus::Executor& executor, memory::GuestMemory& memory, engine::Engine& engine,
-        bus::MachineControl& control, bus::AddressMap& map)
-      : extint{engine}, msi{engine}, chipset{rtc_config(memory), {executor, map, msi, control, extint}} {}
+        bus::MachineControl& control, bus::AddressMap& map, FirmwareDevices* firmware)
+      : extint{engine},
+        msi{engine},
+        chipset{rtc_config(memory),
+                {executor, map, msi, control, extint, firmware != nullptr ? &firmware->shadow() : nullptr}} {}
 
   ExtintLine extint;
   EngineMsi msi;
@@ -55,10 +58,15 @@ Devices::~Devices() {
 
 Result<std::unique_ptr<Devices>> Devices::create(MachineConfig const& config, bus::Executor& executor,
                                                  memory::GuestMemory& memory, engine::Engine& engine,
-                                                 bus::MachineControl& control) {
+                                                 bus::MachineControl& control, bus::MemoryWindows& windows) {
   auto devices = std::unique_ptr<Devices>{new Devices};
   devices->pci_ = TRY(create_pci_devices(config, executor, memory, control));
-  devices->fixed_ = std::make_unique<Fixed>(executor, memory, engine, control, devices->address_map_);
+  if (config.firmware != "linux") {
+    devices->firmware_ = TRY(FirmwareDevices::create(config, memory, windows, devices->address_map_));
+    for (auto const& [name, device] : devices->firmware_->devices()) devices->all_.push_back({name, device});
+  }
+  devices->fixed_ = std::make_unique<Fixed>(executor, memory, engine, control, devices->address_map_,
+                                            devices->firmware_.get());
   auto& chipset = devices->fixed_->chipset;
   auto slot = first_pci_slot;
   for (auto const& [name, device] : devices->pci_.devices) {

@@ -7,9 +7,11 @@
 #include "bus/device.h"
 #include "bus/executor.h"
 #include "bus/lines.h"
+#include "bus/memory_windows.h"
 #include "device/chipset/serial_backend.h"
 #include "engine/engine.h"
 #include "machine/config.h"
+#include "machine/firmware_devices.h"
 #include "machine/pci_devices.h"
 #include "memory/guest_memory.h"
 #include "vocab/result.h"
@@ -21,7 +23,7 @@ class Devices {
  public:
   static Result<std::unique_ptr<Devices>> create(MachineConfig const& config, bus::Executor& executor,
                                                  memory::GuestMemory& memory, engine::Engine& engine,
-                                                 bus::MachineControl& control);
+                                                 bus::MachineControl& control, bus::MemoryWindows& windows);
   ~Devices();
 
   void start();
@@ -46,7 +48,8 @@ class Devices {
   Devices();
 
   bus::AddressMap address_map_;
-  PciDevices pci_;  // plugged into fixed_, which goes first
+  PciDevices pci_;                             // plugged into fixed_, which goes first
+  std::unique_ptr<FirmwareDevices> firmware_;  // null: Linux boots directly
   std::unique_ptr<Fixed> fixed_;
   std::vector<Named> all_;  // in the order of start
 };

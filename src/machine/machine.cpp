@@ -20,7 +20,9 @@ Result<std::unique_ptr<Machine>> Machine::create(MachineConfig const& config) {
   auto machine = std::unique_ptr<Machine>{new Machine{config}};
   machine->media_ = TRY(BootMedia::open(config));
   TRY_IN("memory", add_ram(machine->memory_, config.memory.bytes));
-  TRY_IN("kernel", machine->media_.load(machine->memory_, Gpa{0}));  // before anything runs: does it fit?
+  if (config.firmware == "linux") {
+    TRY_IN("kernel", machine->media_.load(machine->memory_, Gpa{0}));  // before anything runs: does it fit?
+  }
   machine->executor_ = TRY(MachineExecutor::create());
   auto model = TRY_IN("cpu", x86::CpuidModel::create(config.cpu, config.cpus));
   machine->engine_ = TRY(engine::create_software_engine({.vcpus = config.cpus,
@@ -28,8 +30,8 @@ Result<std::unique_ptr<Machine>> Machine::create(MachineConfig const& config) {
                                                          .tier = tier_of(config.engine),
                                                          .code_cache = config.code_cache.bytes},
                                                         *machine));
-  machine->devices_ =
-      TRY(Devices::create(config, *machine->executor_, machine->memory_, *machine->engine_, *machine));
+  machine->devices_ = TRY(
+      Devices::create(config, *machine->executor_, machine->memory_, *machine->engine_, *machine, *machine));
   return machine;
 }
 
@@ -46,6 +48,7 @@ Result<> Machine::prepare() {
   return executor_->with([this]() -> Result<> {
     devices_->reset();
     engine_->reset();
+    if (config_.firmware != "linux") return {};  // the processor begins in it
     auto const rsdp = TRY_IN("acpi", firmware::store_acpi(memory_, {.vcpus = config_.cpus}));
     auto const entry = TRY_IN("kernel", media_.load(memory_, rsdp));
     return engine_->set_vcpu_state(VcpuId{0}, start_state(entry));
@@ -202,6 +205,13 @@ void Machine::wish_pause(std::string reason) {
 
 void Machine::request_failure(std::string reason) {
   wish([&](Wishes& wishes) { wishes.failure = std::move(reason); });
+}
+
+void Machine::set(bus::WindowLayer layer, std::vector<memory::GuestMemory::Window> windows) {
+  windows_.at(static_cast<std::size_t>(layer)) = std::move(windows);
+  auto all = std::vector<memory::GuestMemory::Window>{};
+  for (auto const& each : windows_) all.insert(all.end(), each.begin(), each.end());
+  engine_->change_memory([&] { memory_.set_windows(all); });
 }
 
 void Machine::report_failure(char const* reason) { request_failure(reason); }

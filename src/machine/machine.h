@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <condition_variable>
 #include <memory>
 #include <optional>
@@ -28,7 +29,7 @@ struct Standing {
 };
 
 /// One wired virtual machine: engine, devices and the boot media they start from.
-class Machine final : private engine::MachineView, private bus::MachineControl {
+class Machine final : private engine::MachineView, private bus::MachineControl, private bus::MemoryWindows {
  public:
   /// Opens everything that the configuration names; nothing runs yet. Errors name the key and the mend.
   static Result<std::unique_ptr<Machine>> create(MachineConfig const& config);
@@ -94,6 +95,9 @@ class Machine final : private engine::MachineView, private bus::MachineControl {
   void request_reset(char const* reason) override;
   void report_failure(char const* reason) override;
 
+  // bus::MemoryWindows
+  void set(bus::WindowLayer layer, std::vector<memory::GuestMemory::Window> windows) override;
+
   // bus::MachineControl
   void request_power_off() override;
   void request_pause(std::string reason) override;
@@ -103,6 +107,8 @@ class Machine final : private engine::MachineView, private bus::MachineControl {
   u64 created_ns_;
   EventLog events_;
   memory::GuestMemory memory_;
+  std::array<std::vector<memory::GuestMemory::Window>, static_cast<std::size_t>(bus::WindowLayer::count)>
+      windows_;
   BootMedia media_;
   std::unique_ptr<MachineExecutor> executor_;
   std::unique_ptr<engine::Engine> engine_;

@@ -188,9 +188,17 @@ Result<> check_config(MachineConfig const& config) {
     return fail(Errc::invalid,
                 fmt::format("memory: {} is not a multiple of 2MiB", format_size(config.memory.bytes)));
   }
-  if (config.kernel.empty()) {
+  if (config.firmware == "linux" && config.kernel.empty()) {
+    return fail(
+        Errc::invalid,
+        "kernel: nothing to boot; name an image (vireo run debian), give --kernel FILE, or --firmware bios "
+        "with a --disk that boots");
+  }
+  if (config.firmware != "linux" &&
+      !(config.kernel.empty() && config.initrd.empty() && config.append.empty())) {
     return fail(Errc::invalid,
-                "kernel: nothing to boot; name an image (vireo run debian) or give --kernel FILE");
+                fmt::format("firmware: '{}' boots from disks; kernel, initrd and append belong to 'linux'",
+                            config.firmware));
   }
   if (config.console == "stdio" && config.virtio_console == "stdio") {
     return fail(Errc::invalid, "virtio_console: stdio is taken by console; set that to none");

@@ -1,6 +1,7 @@
 #include "memory/guest_memory.h"
 
 #include <fmt/format.h>
+#include <sched.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -10,11 +11,16 @@
 namespace vireo::memory {
 namespace {
 
+GuestMemory::Region const* find_region(GuestMemory::Regions const& regions, Gpa at) {
+  auto const found = std::ranges::find_if(regions, [&](auto const& each) { return each.range.contains(at); });
+  return found == regions.end() ? nullptr : &*found;
+}
+
 /// Visits the pieces of [at, at + length) in order; false when some of it is in no region.
 template <typename Visit>
-bool for_each_piece(GuestMemory const& memory, Gpa at, u64 length, Visit&& visit) {
+bool for_each_piece(GuestMemory::Regions const& regions, Gpa at, u64 length, Visit&& visit) {
   while (length > 0) {
-    auto const* const region = memory.find(at);
+    auto const* const region = find_region(regions, at);
     if (region == nullptr) return false;
     auto const offset = at - region->range.start;
     auto const piece = std::min(length, region->range.length - offset);
@@ -25,13 +31,72 @@ bool for_each_piece(GuestMemory const& memory, Gpa at, u64 length, Visit&& visit
   return true;
 }
 
+/// The parts of `regions` outside of `hole`.
+GuestMemory::Regions without(GuestMemory::Regions const& regions, GpaRange hole) {
+  auto rest = GuestMemory::Regions{};
+  auto const add = [&](GuestMemory::Region const& region, Gpa start, Gpa end) {
+    if (start >= end) return;
+    auto const offset = start - region.range.start;
+    rest.push_back(
+        {{start, end - start}, region.host + offset, region.kind, region.fd, region.fd_offset + offset});
+  };
+  for (auto const& region : regions) {
+    add(region, region.range.start, std::min(region.range.end(), hole.start));
+    add(region, std::max(region.range.start, hole.end()), region.range.end());
+  }
+  return rest;
+}
+
 }  // namespace
 
-GuestMemory::~GuestMemory() {
-  for (auto const& region : regions_) {
-    ::munmap(region.host, region.range.length);
-    ::close(region.fd);
+/// Keeps the present map from going away.
+class GuestMemory::Reading {
+ public:
+  explicit Reading(GuestMemory const& memory) : memory_{memory} {
+    memory_.readers_.fetch_add(1, std::memory_order_seq_cst);
+    regions_ = memory_.map_.load(std::memory_order_seq_cst);
   }
+  ~Reading() { memory_.readers_.fetch_sub(1, std::memory_order_release); }
+  Reading(Reading const&) = delete;
+  Reading& operator=(Reading const&) = delete;
+  Regions const& operator*() const { return *regions_; }
+
+ private:
+  GuestMemory const& memory_;
+  Regions const* regions_;
+};
+
+GuestMemory::GuestMemory() : map_{new Regions} {}
+
+GuestMemory::~GuestMemory() {
+  delete map_.load();
+  for (auto const& block : blocks_) {
+    ::munmap(block.host, block.range.length);
+    ::close(block.fd);
+  }
+}
+
+// SOUND: who counts itself before the exchange may hold the old map, and is waited for; who does so after it
+// loads the new one. Readers are short and hold no lock.
+void GuestMemory::show(Regions&& regions) {
+  auto const* const old = map_.exchange(new Regions{std::move(regions)}, std::memory_order_seq_cst);
+  while (readers_.load(std::memory_order_seq_cst) != 0) ::sched_yield();
+  delete old;
+}
+
+void GuestMemory::set_windows(std::span<Window const> windows) {
+  auto regions = blocks_;
+  for (auto const& window : windows) {
+    regions = without(regions, window.range);
+    if (window.host == nullptr) continue;
+    auto const block = std::ranges::find_if(blocks_, [&](Region const& each) {
+      return window.host >= each.host && window.host < each.host + each.range.length;
+    });
+    auto const offset = static_cast<u64>(window.host - block->host);
+    regions.push_back({window.range, window.host, window.kind, block->fd, block->fd_offset + offset});
+  }
+  std::ranges::sort(regions, {}, [](Region const& each) { return each.range.start; });
+  show(std::move(regions));
 }
 
 Result<> GuestMemory::add(GpaRange range, RegionKind kind) {
@@ -40,7 +105,7 @@ Result<> GuestMemory::add(GpaRange range, RegionKind kind) {
                                            range.start.value, range.length));
   }
   if (range.start.value + range.length < range.start.value ||
-      std::ranges::any_of(regions_, [&](Region const& other) { return other.range.overlaps(range); })) {
+      std::ranges::any_of(blocks_, [&](Region const& other) { return other.range.overlaps(range); })) {
     return fail(Errc::invalid,
                 fmt::format("memory region {:#x}+{:#x} overlaps another", range.start.value, range.length));
   }
@@ -64,39 +129,40 @@ Result<> GuestMemory::add(GpaRange range, RegionKind kind) {
   ::madvise(host, range.length, MADV_HUGEPAGE);
   ::madvise(host, range.length, MADV_DONTDUMP);
   auto const where =
-      std::ranges::upper_bound(regions_, range.start, {}, [](Region const& r) { return r.range.start; });
-  regions_.insert(where, Region{range, static_cast<std::byte*>(host), kind, fd, 0});
+      std::ranges::upper_bound(blocks_, range.start, {}, [](Region const& each) { return each.range.start; });
+  blocks_.insert(where, Region{range, static_cast<std::byte*>(host), kind, fd, 0});
+  show(Regions{blocks_});
   return {};
 }
 
 u64 GuestMemory::ram_bytes() const {
   auto total = u64{0};
-  for (auto const& region : regions_) {
-    if (region.kind == RegionKind::ram) total += region.range.length;
+  for (auto const& block : blocks_) {
+    if (block.kind == RegionKind::ram) total += block.range.length;
   }
   return total;
 }
 
-GuestMemory::Region const* GuestMemory::find(Gpa at) const {
-  for (auto const& region : regions_) {
-    if (region.range.contains(at)) return &region;
-  }
-  return nullptr;
+std::optional<GuestMemory::Region> GuestMemory::find(Gpa at) const {
+  auto const reading = Reading{*this};
+  auto const* const found = find_region(*reading, at);
+  return found != nullptr ? std::optional{*found} : std::nullopt;
 }
 
 std::byte* GuestMemory::host(Gpa at, u64 length, bool for_write) const {
-  auto const* const region = find(at);
-  if (region == nullptr || !region->range.contains(at, length)) return nullptr;
+  auto const region = find(at);
+  if (!region || !region->range.contains(at, length)) return nullptr;
   if (for_write && region->kind != RegionKind::ram) return nullptr;
   return region->host + (at - region->range.start);
 }
 
 Result<> GuestMemory::read(Gpa at, Bytes into) const {
-  if (!for_each_piece(*this, at, into.size(), [](auto const&, auto*, u64) { return true; })) {
+  auto const reading = Reading{*this};
+  if (!for_each_piece(*reading, at, into.size(), [](auto const&, auto*, u64) { return true; })) {
     return fail(Errc::invalid, fmt::format("no memory at {:#x}+{:#x}", at.value, into.size()));
   }
   auto* to = into.data();
-  for_each_piece(*this, at, into.size(), [&](auto const&, std::byte const* host, u64 length) {
+  for_each_piece(*reading, at, into.size(), [&](auto const&, std::byte const* host, u64 length) {
     std::memcpy(to, host, length);
     to += length;
     return true;
@@ -106,22 +172,28 @@ Result<> GuestMemory::read(Gpa at, Bytes into) const {
 
 Result<> GuestMemory::write(Gpa at, ConstBytes from) {
   auto const is_ram = [](Region const& region, auto*, u64) { return region.kind == RegionKind::ram; };
-  if (!for_each_piece(*this, at, from.size(), is_ram)) {
+  auto const fits = [&] {
+    auto const reading = Reading{*this};
+    return for_each_piece(*reading, at, from.size(), is_ram);
+  }();
+  if (!fits)
     return fail(Errc::invalid, fmt::format("no writable memory at {:#x}+{:#x}", at.value, from.size()));
-  }
   return load(at, from);
 }
 
 Result<> GuestMemory::load(Gpa at, ConstBytes from) {
-  if (!for_each_piece(*this, at, from.size(), [](auto const&, auto*, u64) { return true; })) {
-    return fail(Errc::invalid, fmt::format("no memory at {:#x}+{:#x}", at.value, from.size()));
+  {
+    auto const reading = Reading{*this};
+    if (!for_each_piece(*reading, at, from.size(), [](auto const&, auto*, u64) { return true; })) {
+      return fail(Errc::invalid, fmt::format("no memory at {:#x}+{:#x}", at.value, from.size()));
+    }
+    auto const* source = from.data();
+    for_each_piece(*reading, at, from.size(), [&](auto const&, std::byte* host, u64 length) {
+      std::memcpy(host, source, length);
+      source += length;
+      return true;
+    });
   }
-  auto const* source = from.data();
-  for_each_piece(*this, at, from.size(), [&](auto const&, std::byte* host, u64 length) {
-    std::memcpy(host, source, length);
-    source += length;
-    return true;
-  });
   note_written(at, from.size());
   return {};
 }

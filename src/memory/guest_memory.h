@@ -1,7 +1,8 @@
 #pragma once
 
 #include <atomic>
-#include <memory>
+#include <optional>
+#include <span>
 #include <vector>
 
 #include "vocab/bytes.h"
@@ -20,10 +21,10 @@ class WriteObserver {
 
 enum class RegionKind : u8 { ram, rom };
 
-/// The guest's physical memory as its users see it: RAM and ROM regions, each one host mapping. Regions are
-/// added before the first vCPU runs and then only change under a stopped machine. Reads and writes are plain
-/// memory accesses that race with the guest, as DMA does. Addresses and lengths come from the guest: out of
-/// range is Errc::invalid.
+/// The guest's physical memory as its users see it: RAM and ROM regions. What add() makes are blocks, each one
+/// host mapping that stays until the end; windows over them decide which addresses show what. Reads and writes
+/// are plain memory accesses that race with the guest, as DMA does. Addresses and lengths come from the guest:
+/// out of range is Errc::invalid.
 class GuestMemory {
  public:
   struct Region {
@@ -33,20 +34,35 @@ class GuestMemory {
     int fd;  // memfd behind it
     u64 fd_offset;
   };
+  using Regions = std::vector<Region>;  // ordered by address, disjoint
+  /// Shows other bytes of a block in place of what lies at `range`, or, without `host`, leaves the range to the
+  /// devices. A window of kind rom over RAM protects it.
+  struct Window {
+    GpaRange range;     // page-aligned
+    std::byte* host{};  // range.length bytes of one block
+    RegionKind kind{};
+  };
 
-  GuestMemory() = default;
+  GuestMemory();
   ~GuestMemory();
   GuestMemory(GuestMemory const&) = delete;
   GuestMemory& operator=(GuestMemory const&) = delete;
 
-  /// Maps fresh zero memory at `range`. Fails on overlap, misalignment and when the host has no memory.
+  /// Maps fresh zero memory at `range`. Fails on overlap, misalignment and when the host has no memory. Before
+  /// the first vCPU runs.
   Result<> add(GpaRange range, RegionKind kind);
-
-  std::vector<Region> const& regions() const { return regions_; }
+  /// What add() made.
+  Regions const& blocks() const { return blocks_; }
   u64 ram_bytes() const;
 
-  /// The region around `at`, or null (MMIO or nothing).
-  Region const* find(Gpa at) const;
+  /// In place of earlier windows; a later one of the list lies above the ones before it. One thread at a time,
+  /// and no vCPU is in code (engine::Engine::change_memory).
+  void set_windows(std::span<Window const> windows);
+
+  /// What the guest sees. For those whom set_windows() waits for: vCPUs in code, and who holds the executor.
+  Regions const& regions() const { return *map_.load(std::memory_order_acquire); }
+  /// The region around `at`, or nothing (MMIO or nothing). Any thread, as the rest.
+  std::optional<Region> find(Gpa at) const;
   /// The host address of `length` bytes in one RAM region (ROM too when not `for_write`), or null. Who writes
   /// there for a device calls note_written() before the guest may learn of it.
   std::byte* host(Gpa at, u64 length, bool for_write) const;
@@ -76,8 +92,14 @@ class GuestMemory {
   }
 
  private:
+  class Reading;
+
+  void show(Regions&& regions);
+
   std::atomic<WriteObserver*> observer_{};
-  std::vector<Region> regions_;  // ordered by address, disjoint
+  Regions blocks_;
+  std::atomic<Regions const*> map_;
+  mutable std::atomic<u32> readers_{};  // who holds on to *map_
 };
 
 }  // namespace vireo::memory

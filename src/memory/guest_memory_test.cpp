@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
+
 namespace vireo::memory {
 namespace {
 
@@ -44,6 +46,53 @@ TEST(GuestMemory, RomIsReadOnlyForDevicesAndWritableForLoaders) {
   EXPECT_TRUE(memory.load(Gpa{0}, {&byte, 1}));
   EXPECT_EQ(memory.host(Gpa{0}, 1, true), nullptr);
   EXPECT_EQ(memory.read_as<u8>(Gpa{0}).value(), 0x5a);
+}
+
+class Windows : public ::testing::Test {
+ protected:
+  Windows() {
+    EXPECT_TRUE(memory.add({Gpa{0}, 0x8000}, RegionKind::ram));
+    EXPECT_TRUE(memory.add({Gpa{0x10000}, 0x2000}, RegionKind::rom));
+    EXPECT_TRUE(memory.load(Gpa{0x10000}, std::as_bytes(std::span{"rom"})));
+    EXPECT_TRUE(memory.write(Gpa{0x2000}, std::as_bytes(std::span{"ram"})));
+    rom = memory.host(Gpa{0x10000}, 0x2000, false);
+    ram = memory.host(Gpa{0}, 0x8000, false);
+  }
+  char first(u64 at) { return memory.read_as<char>(Gpa{at}).value_or('-'); }
+
+  GuestMemory memory;
+  std::byte *rom{}, *ram{};
+};
+
+TEST_F(Windows, ShowOtherBytesInPlaceOfWhatLiesThere) {
+  memory.set_windows(std::array{GuestMemory::Window{{Gpa{0x2000}, 0x2000}, rom, RegionKind::rom}});
+  EXPECT_EQ(first(0x2000), 'r');
+  EXPECT_EQ(memory.read_as<char>(Gpa{0x2001}).value(), 'o');
+  EXPECT_FALSE(memory.write_as<char>(Gpa{0x2000}, 'x'));
+  EXPECT_TRUE(memory.write_as<char>(Gpa{0x1fff}, 'x'));
+  EXPECT_TRUE(memory.write_as<char>(Gpa{0x4000}, 'y'));
+  EXPECT_EQ(first(0x10000), 'r');
+
+  memory.set_windows({});
+  EXPECT_EQ(memory.read_as<char>(Gpa{0x2001}).value(), 'a');
+  EXPECT_EQ(memory.regions().size(), 2u);
+}
+
+TEST_F(Windows, LeaveARangeToTheDevices) {
+  memory.set_windows(std::array{GuestMemory::Window{{Gpa{0x2000}, 0x1000}}});
+  EXPECT_FALSE(memory.read_as<char>(Gpa{0x2000}));
+  EXPECT_EQ(memory.host(Gpa{0x1000}, 0x2000, false), nullptr);
+  EXPECT_EQ(memory.find(Gpa{0x3000})->host, ram + 0x3000);
+  EXPECT_EQ(memory.ram_bytes(), 0x8000u);
+}
+
+TEST_F(Windows, LaterOnesLieAboveEarlierOnes) {
+  memory.set_windows(std::array{GuestMemory::Window{{Gpa{0x1000}, 0x3000}},
+                                GuestMemory::Window{{Gpa{0x2000}, 0x1000}, ram, RegionKind::ram}});
+  EXPECT_FALSE(memory.find(Gpa{0x1000}));
+  EXPECT_FALSE(memory.find(Gpa{0x3000}));
+  ASSERT_TRUE(memory.write_as<char>(Gpa{0x2000}, 'z'));
+  EXPECT_EQ(first(0), 'z');
 }
 
 TEST(GuestMemory, TellsTheObserverOfWritesAfterTheyAreMade) {

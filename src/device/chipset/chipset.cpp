@@ -16,7 +16,7 @@ Chipset::Chipset(RtcConfig const& config, ChipsetHost const& host)
       i8042_{router_.attach(gsi_keyboard), host.control},
       acpi_pm_{host.executor, router_.attach(gsi_sci), host.control},
       pci_bus_{host.map, host.msi, [this](u8 gsi) -> bus::IrqLine& { return router_.attach(gsi); }},
-      host_bridge_{pci_bus_, host.control},
+      host_bridge_{pci_bus_, host.control, host.shadow},
       isa_bridge_{pci_bus_} {
   for (auto const& [name, device] : devices()) {
     if (auto* const pio = device->pio(); pio != nullptr) {

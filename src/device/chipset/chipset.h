@@ -25,6 +25,7 @@ struct ChipsetHost {
   bus::MsiSink& msi;
   bus::MachineControl& control;
   bus::IrqLine& pic_output;  // INTR of the boot processor's local APIC (LINT0)
+  ShadowMemory* shadow{};    // null: there is no firmware, and its place is plain RAM
 };
 
 /// The fixed part of a PC: all devices of device/chipset and device/pci, wired and mapped.

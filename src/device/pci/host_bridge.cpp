@@ -24,10 +24,12 @@ bool on_bus_0(u64 offset) { return offset >> 20 == 0; }
 
 }  // namespace
 
-HostBridge::HostBridge(PciBus& bus, bus::MachineControl& control)
+HostBridge::HostBridge(PciBus& bus, bus::MachineControl& control, ShadowMemory* shadow)
     : bus_{bus},
       control_{control},
+      shadow_{shadow},
       config_{{.vendor = vendor_intel, .device = device_q35_mch, .class_code = class_host_bridge}} {
+  if (shadow_ != nullptr) ShadowMemory::add_registers(config_);
   bus_.plug({0, 0}, *this);
 }
 
@@ -39,6 +41,7 @@ std::span<bus::PortRange const> HostBridge::ports() const {
 void HostBridge::reset() {
   state_ = {};
   config_.reset();
+  update_shadow();
 }
 
 state::Saved HostBridge::save() const {
@@ -57,6 +60,7 @@ Result<> HostBridge::restore(state::Saved const& saved) {
     return fail(Errc::corrupt, "host_bridge: a reserved bit is set");
   }
   TRY(config_.restore(config));
+  update_shadow();
   state_ = state;
   return {};
 }

@@ -4,6 +4,7 @@
 #include "bus/device.h"
 #include "bus/lines.h"
 #include "device/pci/pci_bus.h"
+#include "device/pci/shadow_memory.h"
 
 namespace vireo::device {
 
@@ -14,8 +15,8 @@ class HostBridge final : public bus::Device,
                          public bus::MmioTarget,
                          public bus::PciFunction {
  public:
-  /// Plugs itself into `bus`.
-  HostBridge(PciBus& bus, bus::MachineControl& control);
+  /// Plugs itself into `bus`. `shadow` outlives it; null: all memory is plain.
+  HostBridge(PciBus& bus, bus::MachineControl& control, ShadowMemory* shadow);
 
   bus::PioTarget* pio() override { return this; }
   bus::MmioTarget* mmio() override { return this; }
@@ -35,7 +36,7 @@ class HostBridge final : public bus::Device,
   void write_mmio(Gpa at, u8 width, u64 value) override;
 
   bus::PciConfigSpace& config() override { return config_; }
-  void config_written(u16, u8) override {}
+  void config_written(u16, u8) override { update_shadow(); }
   u64 read_bar(u8, u64, u8) override { return ~u64{0}; }
   void write_bar(u8, u64, u8, u64) override {}
   void connect_intx(bus::IrqLine*) override {}
@@ -53,9 +54,13 @@ class HostBridge final : public bus::Device,
   bool selected() const;
   bus::PciAddress address() const;
   void write_reset_control(u8 value);
+  void update_shadow() {
+    if (shadow_ != nullptr) shadow_->update(config_);
+  }
 
   PciBus& bus_;
   bus::MachineControl& control_;
+  ShadowMemory* shadow_;
   bus::PciConfigSpace config_;
   State state_;
 };

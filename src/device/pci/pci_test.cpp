@@ -56,7 +56,7 @@ struct PciTest : testing::Test {
                gsis.push_back(gsi);
                return line;
              }};
-  HostBridge bridge{bus, control};
+  HostBridge bridge{bus, control, nullptr};
   Echo echo;
 };
 
@@ -145,8 +145,9 @@ TEST_F(PciTest, BridgesKeepTheDeviceContract) {
   auto const fresh_bus = [&]() -> PciBus& {
     return buses.emplace_back(map, msi, [&](u8) -> bus::IrqLine& { return line; });
   };
-  bus::contract::expect_device_contract([&] { return std::make_unique<HostBridge>(fresh_bus(), control); },
-                                        [](HostBridge& host) { host.write_port(ConfigAddress, 4, Enable); });
+  bus::contract::expect_device_contract(
+      [&] { return std::make_unique<HostBridge>(fresh_bus(), control, nullptr); },
+      [](HostBridge& host) { host.write_port(ConfigAddress, 4, Enable); });
   bus::contract::expect_device_contract([&] { return std::make_unique<IsaBridge>(fresh_bus()); },
                                         [](IsaBridge& isa) { isa.config().write(cfg::InterruptLine, 1, 3); });
   bus::contract::expect_refused(bridge, 1, 0xFFFF'FFFFU);

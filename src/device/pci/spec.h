@@ -18,6 +18,9 @@ enum ConfigAddressField : u32 {
 
 enum ResetControlBit : u8 { SystemReset = 1 << 1, ResetCpu = 1 << 2, FullReset = 1 << 3 };
 
+/// Q35 data sheet, 5.1: the MCH's own registers.
+enum MchRegister : u16 { PAM0 = 0x90, PAM1, PAM2, PAM3, PAM4, PAM5, PAM6 };
+
 // Q35 MCH and ICH9 LPC bridge, as guests know them.
 inline constexpr u16 vendor_intel{0x8086};
 inline constexpr u16 device_q35_mch{0x29C0};

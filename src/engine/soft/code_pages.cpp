@@ -14,7 +14,7 @@ constexpr std::size_t pages_at_once{64};
 
 CodePages::CodePages(memory::GuestMemory& memory, Rendezvous& rendezvous)
     : memory_{memory}, rendezvous_{rendezvous} {
-  follow_regions();
+  follow_blocks();
   memory_.set_write_observer(this);
 }
 
@@ -29,15 +29,13 @@ void CodePages::forget_regions() {
   first_region_ = end_of_regions_ = nullptr;
 }
 
-bool CodePages::follow_regions() {
-  auto const known =
-      std::ranges::equal(regions_, memory_.regions(), [](Region const& ours, auto const& theirs) {
-        return ours.host == address_of(theirs.host) && ours.bytes == theirs.range.length &&
-               ours.start == theirs.range.start;
-      });
+bool CodePages::follow_blocks() {
+  auto const known = std::ranges::equal(regions_, memory_.blocks(), [](Region const& ours, auto const& theirs) {
+    return ours.host == address_of(theirs.host) && ours.bytes == theirs.range.length;
+  });
   if (known) return false;
   forget_regions();
-  for (auto const& region : memory_.regions()) {
+  for (auto const& region : memory_.blocks()) {
     auto const pages = region.range.length / page_size;
     auto const bytes = pages * (sizeof(Chunks) + sizeof(Tags));
     // SOUND: a fresh private mapping of our own, unmapped by forget_regions(); it takes memory as it is
@@ -50,7 +48,6 @@ bool CodePages::follow_regions() {
     auto* const tags = reinterpret_cast<Tags*>(chunks + pages);
     regions_.push_back({.host = address_of(region.host),
                         .bytes = region.range.length,
-                        .start = region.range.start,
                         .chunks = chunks,
                         .tags = tags,
                         .mapping = mapping,
@@ -98,13 +95,14 @@ void CodePages::stored(std::byte const* host, u64 length, Rendezvous::Member* fr
 void CodePages::written(Gpa at, u64 length) {
   // SOUND: as in stored().
   asm volatile("lock orl $0, (%%rsp)" ::: "memory", "cc");
-  for (auto const& region : regions_) {
-    auto const range = GpaRange{region.start, region.bytes};
-    auto const begin = std::max(at, range.start);
-    auto const end = std::min(at + std::min(length, ~u64{} - at.value), range.end());
-    if (begin >= end) continue;
-    // SOUND: the part of the range that lies in this region.
-    look(reinterpret_cast<std::byte const*>(region.host + (begin - range.start)), end - begin, nullptr);
+  while (length > 0) {
+    auto const region = memory_.find(at);
+    if (!region) return;
+    auto const offset = at - region->range.start;
+    auto const piece = std::min(length, region->range.length - offset);
+    look(region->host + offset, piece, nullptr);
+    at = at + piece;
+    length -= piece;
   }
 }
 

@@ -29,9 +29,9 @@ class CodePages final : public memory::WriteObserver {
   ~CodePages() override;
   CodePages(CodePages const&) = delete;
   CodePages& operator=(CodePages const&) = delete;
-  /// Regions may have been added or removed. While nothing runs; true when so: what is known of all pages is
+  /// Blocks may have been added. While nothing runs; true when so: what is known of all pages is
   /// lost, and TLBs and translations have to go.
-  bool follow_regions();
+  bool follow_blocks();
   Rendezvous& rendezvous() { return rendezvous_; }
 
   // ---- translators ----
@@ -91,7 +91,6 @@ class CodePages final : public memory::WriteObserver {
   struct Region {
     u64 host{};
     u64 bytes{};
-    Gpa start;
     Chunks* chunks{};  // one for each page, as the next
     Tags* tags{};
     void* mapping{};

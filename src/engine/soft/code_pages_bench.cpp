@@ -26,6 +26,7 @@ struct Guest final : PageListener {
   }
   void drop_code(std::byte*) override {}
   void drop_write_tags(std::byte* page) override { cpu.mmu.drop_write_tags(page); }
+  void forget_mappings() override {}
   void wanted() override {}
   std::byte* host(u64 at) { return machine.memory().host(Gpa{at}, 1, true); }
 };
@@ -77,6 +78,7 @@ void rendezvous_with_another(benchmark::State& state) {
     explicit Busy(Rendezvous& rendezvous) : member{rendezvous, *this} {}
     void drop_code(std::byte*) override {}
     void drop_write_tags(std::byte*) override {}
+    void forget_mappings() override {}
     void wanted() override { attention.store(true, std::memory_order_release); }
     Rendezvous::Member member;
     std::atomic<bool> attention{}, stop{};

@@ -28,6 +28,7 @@ struct Vcpu final : PageListener {
     cpu.mmu.drop_write_tags(page);
     if (meanwhile) std::exchange(meanwhile, {})();
   }
+  void forget_mappings() override {}
   void wanted() override { cpu.request_attention(attention_code); }
 
   bool has_write_tag(u64 at) const { return in_page(cpu.mmu.write_entry(cpu.rights(), at).tag, at, 1); }
@@ -238,6 +239,7 @@ TEST_F(CodePagesTest, NoStoreIsLostBetweenThreads) {
     explicit Translator(Rendezvous& rendezvous) : member{rendezvous, *this} {}
     void drop_code(std::byte*) override { valid = false; }
     void drop_write_tags(std::byte*) override {}
+    void forget_mappings() override {}
     void wanted() override {}
     Rendezvous::Member member;
     bool valid{};

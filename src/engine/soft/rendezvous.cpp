@@ -27,6 +27,7 @@ Rendezvous::Member::~Member() { std::erase(rendezvous_.members_, this); }
 void Rendezvous::Member::enter_after_mail() {
   do {
     leave_code();
+    while (rendezvous_.closed_.load(std::memory_order_seq_cst)) sched_yield();
     take_mail();
     in_code_.store(true, std::memory_order_relaxed);
     rendezvous_.order_entry();
@@ -37,7 +38,7 @@ void Rendezvous::Member::take_mail() {
   auto letters = std::vector<Letter>{};
   auto const posted = mail_.with([&](Mail& mail) {
     letters.swap(mail.letters);
-    pending_.store(false, std::memory_order_relaxed);
+    pending_.store(rendezvous_.closed_.load(std::memory_order_seq_cst), std::memory_order_relaxed);
     return mail.posted;
   });
   for (auto const& letter : letters) carry_out(letter);
@@ -45,10 +46,11 @@ void Rendezvous::Member::take_mail() {
 }
 
 void Rendezvous::Member::carry_out(Letter const& letter) {
-  if (letter.request == Request::drop_code)
-    listener_.drop_code(letter.page);
-  else
-    listener_.drop_write_tags(letter.page);
+  switch (letter.request) {
+    case Request::drop_code: return listener_.drop_code(letter.page);
+    case Request::drop_write_tags: return listener_.drop_write_tags(letter.page);
+    case Request::forget_mappings: return listener_.forget_mappings();
+  }
 }
 
 /// The ticket to wait for: it is carried out when taken_ has come that far.
@@ -56,7 +58,9 @@ u64 Rendezvous::Member::post(std::span<std::byte* const> pages, Request request)
   return mail_.with([&](Mail& mail) {
     for (auto* const page : pages) mail.letters.push_back({page, request});
     if (mail.letters.size() > most_letters) {  // a sleeping vCPU of a guest that writes much code
-      mail.letters.assign({{nullptr, Request::drop_code}, {nullptr, Request::drop_write_tags}});
+      mail.letters.assign({{nullptr, Request::drop_code},
+                           {nullptr, Request::drop_write_tags},
+                           {nullptr, Request::forget_mappings}});
     }
     mail.posted += pages.size();
     pending_.store(true, std::memory_order_seq_cst);
@@ -102,16 +106,36 @@ void Rendezvous::request(Member* from, std::span<std::byte* const> pages, Reques
       return !member.in_code_.load(std::memory_order_acquire) ||
              member.taken_.load(std::memory_order_acquire) >= tickets[i];
     };
-    if (done()) continue;
-    member.listener_.wanted();
-    for (auto pauses = u32{}; !done(); ++pauses) {
-      if (pauses < pauses_before_yield)
-        __builtin_ia32_pause();
-      else
-        sched_yield();
-    }
+    wait_for(member, done);
   }
   if (was_in_code) from->enter_code();
+}
+
+template <typename Done>
+void Rendezvous::wait_for(Member& member, Done&& done) {
+  if (done()) return;
+  member.listener_.wanted();
+  for (auto pauses = u32{}; !done(); ++pauses) {
+    if (pauses < pauses_before_yield)
+      __builtin_ia32_pause();
+    else
+      sched_yield();
+  }
+}
+
+// SOUND: closed_ is set before each member's pending, under its mail's lock. A member that takes its mail after
+// that sees closed_ and leaves pending set; one that took it before has pending set again by us. So either its
+// next entry finds pending, or it had entered before order_all_entries(), and is waited for.
+void Rendezvous::change_mappings(std::function<void()> const& change) {
+  closed_.store(true, std::memory_order_seq_cst);
+  std::byte* const nothing = nullptr;
+  for (auto* const member : members_) member->post({&nothing, 1}, Request::forget_mappings);
+  order_all_entries();
+  for (auto* const member : members_) {
+    wait_for(*member, [&] { return !member->in_code_.load(std::memory_order_acquire); });
+  }
+  change();
+  closed_.store(false, std::memory_order_seq_cst);
 }
 
 }  // namespace vireo::engine::soft

@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <cstddef>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -19,6 +20,8 @@ class PageListener {
   /// what is on the way back to such code must stay there to return to.
   virtual void drop_code(std::byte* page) = 0;
   virtual void drop_write_tags(std::byte* page) = 0;
+  /// Guest-physical addresses lead elsewhere.
+  virtual void forget_mappings() = 0;
   /// Any thread: somebody waits until the vCPU's thread has left code, or has entered it again.
   virtual void wanted() = 0;
 };
@@ -31,7 +34,7 @@ class PageListener {
 /// block (a device, the split lock, sleeping) happens between leave_code() and enter_code().
 class Rendezvous {
  public:
-  enum class Request : u8 { drop_code, drop_write_tags };
+  enum class Request : u8 { drop_code, drop_write_tags, forget_mappings };
 
   /// One vCPU's part. Made before any vCPU runs. enter_code(), leave_code() and in_code() are its thread's.
   class Member {
@@ -88,6 +91,9 @@ class Rendezvous {
   /// Any thread; the caller holds no lock that a vCPU in code may wait for. `from` is the caller's own part, or
   /// null when no vCPU asks: it hears of the pages at once, and of others' requests while it waits.
   void request(Member* from, std::span<std::byte* const> pages, Request request);
+  /// Runs `change` while no vCPU is in code; all forget their mappings before they enter it again. Any thread
+  /// that is not in code itself, one at a time.
+  void change_mappings(std::function<void()> const& change);
 
  private:
   /// Between a store of in_code and a load of pending.
@@ -98,8 +104,11 @@ class Rendezvous {
   }
   static void full_fence();
   void order_all_entries() const;
+  template <typename Done>
+  static void wait_for(Member& member, Done&& done);
 
-  bool expedited_;  // the kernel's membarrier makes every thread's entry ordered when it matters
+  bool expedited_;              // the kernel's membarrier makes every thread's entry ordered when it matters
+  std::atomic<bool> closed_{};  // nobody enters code
   std::vector<Member*> members_;
 };
 

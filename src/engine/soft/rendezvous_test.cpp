@@ -20,10 +20,12 @@ struct Vcpu final : PageListener {
   explicit Vcpu(Rendezvous& rendezvous) : member{rendezvous, *this} {}
   void drop_code(std::byte* page) override { code.push_back(page); }
   void drop_write_tags(std::byte* page) override { tags.push_back(page); }
+  void forget_mappings() override { ++forgotten; }
   void wanted() override { is_wanted = true; }
 
   Rendezvous::Member member;
   std::vector<std::byte*> code, tags;
+  u32 forgotten{};
   std::atomic<bool> is_wanted{};
 };
 
@@ -74,6 +76,7 @@ struct Runner {
     Listening(Rendezvous& rendezvous, Runner& its) : member{rendezvous, *this}, runner{its} {}
     void drop_code(std::byte*) override { runner.translation = 0; }
     void drop_write_tags(std::byte*) override {}
+    void forget_mappings() override {}
     void wanted() override { runner.attention.store(true, std::memory_order_release); }
     Rendezvous::Member member;
     Runner& runner;
@@ -130,6 +133,39 @@ TEST(Rendezvous, NobodyRunsOldCodeOnceARequestIsBack) {
     runner->run(1);
     EXPECT_EQ(runner->translation, versions - 1);
   }
+}
+
+TEST(Rendezvous, MappingsChangeWhileNobodyIsInCodeAndAreForgottenBeforeTheNextEntry) {
+  constexpr auto changes = u32{500};
+  auto rendezvous = Rendezvous{};
+  auto memory = std::atomic<u64>{1};
+  auto runners = std::array<std::unique_ptr<Runner>, 2>{};
+  for (auto& runner : runners) runner = std::make_unique<Runner>(rendezvous, memory);
+  auto sleeper = Vcpu{rendezvous};
+  auto stop = std::atomic<bool>{};
+  auto started = std::latch{3};
+  auto threads = std::vector<std::thread>{};
+  for (auto& runner : runners) {
+    threads.emplace_back([&stop, &started, &runner] {
+      started.arrive_and_wait();
+      while (!stop.load()) runner->run(10);
+    });
+  }
+  auto in_code = u32{};
+  started.arrive_and_wait();
+  for (auto i = u32{}; i < changes; ++i) {
+    rendezvous.change_mappings([&] {
+      for (auto const& runner : runners)
+        in_code += runner->ran.load(std::memory_order_acquire) != ~u64{} ? 1 : 0;
+    });
+  }
+  stop = true;
+  for (auto& thread : threads) thread.join();
+  EXPECT_EQ(in_code, 0u);
+  EXPECT_EQ(sleeper.forgotten, 0u);
+  EXPECT_FALSE(sleeper.member.enter_code());
+  EXPECT_GE(sleeper.forgotten, 1u);
+  sleeper.member.leave_code();
 }
 
 TEST(Rendezvous, VcpusThatAskEachOtherInCodeDoNotWaitForever) {

@@ -40,7 +40,7 @@ class SoftwareEngine final : public Engine, private ApicFabric {
   void start() override {
     if (running_) return;
     running_ = true;
-    if (pages_.follow_regions()) {
+    if (pages_.follow_blocks()) {
       for (auto& vcpu : vcpus_) vcpu->forget_translations();
     }
     auto const ns = machine_.now_ns();
@@ -69,6 +69,8 @@ class SoftwareEngine final : public Engine, private ApicFabric {
   Result<> restore_apic(VcpuId id, state::Saved const& saved) override {
     return vcpus_.at(id.value)->apic().restore(saved);
   }
+
+  void change_memory(std::function<void()> const& change) override { rendezvous_.change_mappings(change); }
 
   void deliver_msi(u64 address, u32 data) override { route(decode_msi(address, data)); }
   void set_extint(bool high) override { vcpus_.front()->apic().set_extint(high); }

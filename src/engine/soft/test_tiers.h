@@ -60,6 +60,7 @@ class TranslatingExecutor final : public Executor, private PageListener {
  private:
   void drop_code(std::byte* page) override { translator_->drop_code(page); }
   void drop_write_tags(std::byte* page) override { cpu_->mmu.drop_write_tags(page); }
+  void forget_mappings() override {}
   void wanted() override { cpu_->request_attention(attention_code); }
 
   static constexpr u32 cache_bytes{16 << 20};

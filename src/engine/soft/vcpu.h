@@ -62,6 +62,7 @@ class Vcpu final : private ApicSurroundings, private PageListener {
   // ---- PageListener ----
   void drop_code(std::byte* page) override;
   void drop_write_tags(std::byte* page) override { cpu_.mmu.drop_write_tags(page); }
+  void forget_mappings() override { cpu_.mmu.flush_all(); }
   void wanted() override { cpu_.request_attention(attention_code); }
 
   void run();

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <vector>
+
 #include "memory/guest_memory.h"
 #include "vocab/numbers.h"
 #include "vocab/result.h"
@@ -10,6 +12,26 @@ namespace vireo::firmware {
 struct AcpiConfig {
   u32 vcpus{1};
 };
+
+/// RSDP, XSDT, FADT, FACS, DSDT, MADT, MCFG and HPET (ACPI 6.5) for a place that is known, or for firmware that
+/// chooses one: then it adds the place to the pointers and mends the checksums. All numbers are offsets into
+/// `tables`.
+struct AcpiTables {
+  struct Pointer {
+    u32 at;
+    u8 bytes;
+  };
+  struct Checksum {
+    u32 start, length, at;
+  };
+  std::vector<u8> root;  // its pointer lies at root_pointer
+  std::vector<u8> tables;
+  std::vector<Pointer> pointers;
+  std::vector<Checksum> checksums;
+
+  static constexpr u32 root_pointer{24};
+};
+AcpiTables build_acpi(AcpiConfig const& config, Gpa at);
 
 /// Writes RSDP, XSDT, FADT, FACS, DSDT, MADT, MCFG and HPET (ACPI 6.5) into address_plan::acpi_tables; yields
 /// the RSDP's address.

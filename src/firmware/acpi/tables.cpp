@@ -172,25 +172,39 @@ Table rsdp(u64 xsdt) {
 
 }  // namespace
 
-Result<Gpa> store_acpi(memory::GuestMemory& memory, AcpiConfig const& config) {
-  auto next = plan::acpi_tables.start + 64;  // the root pointer lies first
-  auto const place = [&](Table const& table) -> Result<u64> {
-    auto const at = next;
-    if (!plan::acpi_tables.contains(at, table.size()))
-      return fail(Errc::no_space, "the ACPI tables do not fit");
-    TRY(memory.write(at, std::as_bytes(std::span{table})));
-    next = Gpa{align_up(at.value + table.size(), 64)};
-    return at.value;
+AcpiTables build_acpi(AcpiConfig const& config, Gpa at) {
+  auto all = AcpiTables{};
+  auto const place = [&](Table const& table) {
+    auto const offset = static_cast<u32>(align_up(all.tables.size(), 64));
+    all.tables.resize(offset);
+    all.tables.insert(all.tables.end(), table.begin(), table.end());
+    return offset;
   };
-  auto const facs_at = TRY(place(facs()));
-  auto const dsdt_at = TRY(place(system_table("DSDT", 2, dsdt_body(config))));
-  auto pointers = Table{};
-  for (auto const& table : {fadt(facs_at, dsdt_at), madt(config.vcpus), mcfg(), hpet()}) {
-    put(pointers, TRY(place(table)), 8);
-  }
-  auto const xsdt_at = TRY(place(system_table("XSDT", 1, pointers)));
-  auto const root = rsdp(xsdt_at);
-  TRY(memory.write(plan::acpi_tables.start, std::as_bytes(std::span{root})));
+  auto const place_with_pointers = [&](Table const& table, std::vector<AcpiTables::Pointer> const& pointers) {
+    auto const offset = place(table);
+    for (auto const& each : pointers) all.pointers.push_back({offset + each.at, each.bytes});
+    all.checksums.push_back({offset, static_cast<u32>(table.size()), offset + checksum_offset});
+    return offset;
+  };
+  auto const facs_at = at + place(facs());
+  auto const dsdt_at = at + place(system_table("DSDT", 2, dsdt_body(config)));
+  auto entries = Table{};
+  auto const list = [&](u32 offset) { put(entries, (at + offset).value, 8); };
+  list(place_with_pointers(fadt(facs_at.value, dsdt_at.value), {{36, 4}, {40, 4}, {140, 8}}));
+  for (auto const& table : {madt(config.vcpus), mcfg(), hpet()}) list(place(table));
+  auto pointers = std::vector<AcpiTables::Pointer>{};
+  for (auto i = u32{0}; i < entries.size(); i += 8) pointers.push_back({header_bytes + i, 8});
+  all.root = rsdp((at + place_with_pointers(system_table("XSDT", 1, entries), pointers)).value);
+  return all;
+}
+
+Result<Gpa> store_acpi(memory::GuestMemory& memory, AcpiConfig const& config) {
+  auto const tables_at = plan::acpi_tables.start + 64;  // the root pointer lies first
+  auto const all = build_acpi(config, tables_at);
+  if (!plan::acpi_tables.contains(tables_at, all.tables.size()))
+    return fail(Errc::no_space, "the ACPI tables do not fit");
+  TRY(memory.write(plan::acpi_tables.start, std::as_bytes(std::span{all.root})));
+  TRY(memory.write(tables_at, std::as_bytes(std::span{all.tables})));
   return plan::acpi_tables.start;
 }
 

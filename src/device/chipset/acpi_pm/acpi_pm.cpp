@@ -28,8 +28,9 @@ AcpiPm::AcpiPm(bus::Executor& executor, bus::IrqLine& sci, bus::MachineControl& 
 }
 
 std::span<bus::PortRange const> AcpiPm::ports() const {
-  static constexpr auto ranges =
-      std::array<bus::PortRange, 2>{{{bus::address_plan::pm_base, 12}, {bus::address_plan::gpe0, 4}}};
+  static constexpr auto ranges = std::array<bus::PortRange, 3>{{{bus::address_plan::pm_base, 12},
+                                                                {bus::address_plan::gpe0, 4},
+                                                                {bus::address_plan::pm_base + SmiEnable, 4}}};
   return ranges;
 }
 
@@ -93,6 +94,7 @@ u8 AcpiPm::read_byte(u16 offset) const {
     case PmTimer + 2: return byte_of(static_cast<u32>(timer()), offset & 3);
     case Gpe0Status: return byte_of(state_.gpe_status, offset & 1);
     case Gpe0Enable: return byte_of(state_.gpe_enable, offset & 1);
+    case SmiEnable: return byte_of(smi_by_port, offset & 1);
     default: return 0;
   }
 }

@@ -12,6 +12,7 @@ enum Offset : u16 {  // from address_plan::pm_base
   PmTimer = 0x08,
   Gpe0Status = 0x20,
   Gpe0Enable = 0x22,
+  SmiEnable = 0x30,  // ICH9 data sheet, 13.8.3.8
 };
 
 enum Pm1Bit : u16 {  // 4.8.3.1: the same in status and enable
@@ -34,6 +35,9 @@ enum ControlBit : u16 {  // 4.8.3.2
 };
 inline constexpr u16 sleep_type_shift{10};
 inline constexpr u16 sleep_type_s5{5};  // the DSDT's \_S5 says so
+
+/// APMC_EN. It reads as set: system-management mode is taken already, so firmware leaves it alone.
+inline constexpr u8 smi_by_port{1 << 5};
 
 inline constexpr u64 timer_hz{3'579'545};
 inline constexpr u64 timer_overflow{u64{1} << 31};  // TMR_STS: bit 31 of the 32-bit timer changed

@@ -107,8 +107,8 @@ void Balloon::report(Chain const& chain) {
 
 void Balloon::give_back(Gpa at, u64 bytes) {
   while (bytes > 0) {
-    auto const* const region = memory_.find(at);
-    if (region == nullptr || region->kind != memory::RegionKind::ram) return;
+    auto const region = memory_.find(at);
+    if (!region || region->kind != memory::RegionKind::ram) return;
     auto const offset = at - region->range.start;
     auto const piece = std::min(bytes, region->range.length - offset);
     // SOUND: whole pages inside one region; the mapping stays and reads as zero until it is touched again.

@@ -29,7 +29,7 @@ class BalloonTest : public ::testing::TestWithParam<bool> {
   static Gpa at(u64 offset) { return Gpa{TestMachine::buffers + offset}; }
   u64 host_bytes() const {
     struct stat status{};
-    ::fstat(machine->memory.regions().front().fd, &status);
+    ::fstat(machine->memory.blocks().front().fd, &status);
     return static_cast<u64>(status.st_blocks) * 512;
   }
   void touch(u64 address, u64 bytes) {

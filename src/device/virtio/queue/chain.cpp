@@ -68,8 +68,8 @@ Result<> ChainBuilder::add(u64 address, u32 length, bool writable) {
   total += length;
   auto& segments = writable ? chain_.writable : chain_.readable;
   for (auto at = Gpa{address}; length > 0;) {
-    auto const* const region = memory_.find(at);
-    if (region == nullptr || (writable && region->kind != memory::RegionKind::ram)) {
+    auto const region = memory_.find(at);
+    if (!region || (writable && region->kind != memory::RegionKind::ram)) {
       return fail(Errc::corrupt, fmt::format("descriptor outside of memory, at {:#x}", at.value));
     }
     auto const offset = at - region->range.start;

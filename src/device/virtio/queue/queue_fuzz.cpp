@@ -49,7 +49,7 @@ extern "C" int LLVMFuzzerTestOneInput(u8 const* data, std::size_t size) {
     if (!fresh->add({Gpa{memory_bytes / 2}, memory_bytes / 2}, memory::RegionKind::ram)) std::abort();
     return fresh;
   }();
-  for (auto const& region : memory->regions()) std::memset(region.host, 0, region.range.length);
+  for (auto const& region : memory->blocks()) std::memset(region.host, 0, region.range.length);
 
   auto input = Input{data, size};
   auto const flags = input.take<u8>();

@@ -33,6 +33,7 @@ struct Guest {
     explicit Listener(Guest& guest) : guest_{guest} {}
     void drop_code(std::byte* page) override { guest_.translator->drop_code(page); }
     void drop_write_tags(std::byte* page) override { guest_.cpu.mmu.drop_write_tags(page); }
+    void forget_mappings() override {}
     void wanted() override {}
     Guest& guest_;
   };

@@ -7,6 +7,7 @@
 #include <filesystem>
 
 #include "image/http/http_backend.h"
+#include "image/iscsi/iscsi_backend.h"
 #include "image/nbd/nbd_backend.h"
 #include "image/nfs/nfs_backend.h"
 
@@ -26,6 +27,7 @@ constexpr auto schemes = std::to_array<Scheme>({
     {"nbds", nbd::open_nbd},
     {"nbd+unix", nbd::open_nbd},
     {"nbds+unix", nbd::open_nbd},
+    {"iscsi", iscsi::IscsiBackend::open},
     {"nfs", nfs::NfsBackend::open, nfs::NfsBackend::create, nfs::NfsBackend::remove},
 });
 

@@ -1,28 +1,25 @@
 #include "image/nfs/nfs_backend.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
-#include <thread>
 
-#include "host/clock.h"
-#include "observe/log.h"
 #include "vocab/numbers.h"
 
 namespace vireo::image::nfs {
 namespace {
 
-constexpr u64 second_ns{1'000'000'000};
-constexpr auto between_tries = std::chrono::milliseconds{250};
-constexpr auto most_losses = 8u;  // of one request
 constexpr u64 most_unflushed{32 * MiB};
 constexpr u64 zero_chunk{1 * MiB};
 
 }  // namespace
 
+NfsBackend::NfsBackend(Address address, Access access)
+    : address_{std::move(address)},
+      access_{access},
+      server_{"nfs: " + address_.host, address_.reconnect_seconds, [this] { return connect(); }} {}
+
 Result<std::unique_ptr<Backend>> NfsBackend::start(std::string const& url, Access access) {
   auto backend = std::unique_ptr<NfsBackend>{new NfsBackend{TRY(parse_address(url)), access}};
-  TRY(backend->connect());
+  TRY(backend->server_.start());
   backend->access_ = access == Access::read ? Access::read : Access::write;
   return backend;
 }
@@ -40,66 +37,28 @@ Result<> NfsBackend::remove(std::string const& url) {
 }
 
 /// The first time, and again: then it is the same file, and has what it may have forgotten.
-Result<> NfsBackend::connect() {
+Result<std::shared_ptr<NfsConnection>> NfsBackend::connect() {
   auto connection = TRY(NfsConnection::connect(address_, access_));
   auto const facts = TRY(connection->facts());
   auto const again = number_ != 0;
   if (again && (facts.number != number_ || facts.file_system != file_system_))
     return fail(Errc::corrupt, "another file has its name now");
   if (locked_ != Locked::no) TRY(connection->lock(locked_ == Locked::alone));
-  TRY(unflushed_.replay([&](u64 at, ConstBytes bytes) { return connection->write(at, bytes); }));
+  TRY(unflushed_.replay([&](u64 at, ConstBytes bytes) { return connection->write(at, bytes); }, {}));
   number_ = facts.number;
   file_system_ = facts.file_system;
   if (!again) bytes_ = facts.bytes;
-  connection_ = std::move(connection);
-  return {};
-}
-
-Result<std::shared_ptr<NfsConnection>> NfsBackend::connection() {
-  auto const lock = std::lock_guard{mutex_};
-  if (connection_ != nullptr) return connection_;
-  auto const deadline = host::monotonic_ns() + address_.reconnect_seconds * second_ns;
-  for (;;) {
-    auto const outcome = connect();
-    if (outcome) {
-      observe::log(observe::Level::info, "image", "nfs: {} is back", address_.host);
-      return connection_;
-    }
-    auto const code = outcome.error().code();
-    auto const may_pass = code == Errc::gone || code == Errc::io;
-    if (!may_pass || host::monotonic_ns() >= deadline) return std::unexpected{outcome.error()};
-    std::this_thread::sleep_for(between_tries);
-  }
-}
-
-void NfsBackend::drop(std::shared_ptr<NfsConnection> const& lost) {
-  auto const lock = std::lock_guard{mutex_};
-  if (connection_ == lost) connection_.reset();
-}
-
-/// Once more after a loss, and after an error that a lost state of version 4 may be.
-template <typename F>
-Result<> NfsBackend::persist(F const& act) {
-  for (auto losses = 0u, errors = 0u;;) {
-    auto const connection = TRY(this->connection());
-    auto const outcome = act(*connection);
-    if (outcome) return {};
-    auto const code = outcome.error().code();
-    auto const again = code == Errc::gone ? losses++ < most_losses : code == Errc::io && errors++ == 0;
-    if (!again) return std::unexpected{outcome.error()};
-    observe::log(observe::Level::warning, "image", "nfs: {}: {}", address_.host, outcome.error().what());
-    drop(connection);
-  }
+  return connection;
 }
 
 Result<> NfsBackend::read(u64 at, Bytes into) {
-  return persist([&](NfsConnection& connection) { return connection.read(at, into); });
+  return server_.perform([&](NfsConnection& connection) { return connection.read(at, into); });
 }
 
 Result<> NfsBackend::write(u64 at, ConstBytes from) {
   if (from.empty()) return {};
   auto const number = unflushed_.add(at, from);
-  auto const outcome = persist([&](NfsConnection& connection) { return connection.write(at, from); });
+  auto const outcome = server_.perform([&](NfsConnection& connection) { return connection.write(at, from); });
   if (!outcome) {
     unflushed_.drop(number);
     return outcome;
@@ -123,7 +82,7 @@ Result<> NfsBackend::write_zeroes(u64 at, u64 length, bool) {
 
 Result<> NfsBackend::flush() {
   auto const covered = unflushed_.finished();
-  TRY(persist([](NfsConnection& connection) { return connection.commit(); }));
+  TRY(server_.perform([](NfsConnection& connection) { return connection.commit(); }));
   unflushed_.forget(covered);
   return {};
 }
@@ -131,14 +90,13 @@ Result<> NfsBackend::flush() {
 /// What was cut off must not be written again.
 Result<> NfsBackend::truncate(u64 bytes) {
   TRY(flush());
-  TRY(persist([&](NfsConnection& connection) { return connection.truncate(bytes); }));
+  TRY(server_.perform([&](NfsConnection& connection) { return connection.truncate(bytes); }));
   bytes_ = bytes;
   return {};
 }
 
 Result<> NfsBackend::lock(bool alone) {
-  TRY(persist([&](NfsConnection& connection) { return connection.lock(alone); }));
-  auto const lock = std::lock_guard{mutex_};
+  TRY(server_.perform([&](NfsConnection& connection) { return connection.lock(alone); }));
   locked_ = alone ? Locked::alone : Locked::shared;
   return {};
 }

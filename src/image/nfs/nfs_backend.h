@@ -1,11 +1,11 @@
 #pragma once
 
 #include <atomic>
-#include <mutex>
 
 #include "image/backend.h"
 #include "image/nfs/nfs_connection.h"
-#include "image/nfs/unflushed_writes.h"
+#include "image/polled/reconnecting.h"
+#include "image/polled/unflushed_writes.h"
 
 namespace vireo::image::nfs {
 
@@ -31,23 +31,18 @@ class NfsBackend final : public Backend {
 
  private:
   enum class Locked : u8 { no, shared, alone };
-  NfsBackend(Address address, Access access) : address_{std::move(address)}, access_{access} {}
+  NfsBackend(Address address, Access access);
   static Result<std::unique_ptr<Backend>> start(std::string const& url, Access access);
-  Result<std::shared_ptr<NfsConnection>> connection();
-  Result<> connect();
-  template <typename F>
-  Result<> persist(F const& act);
-  void drop(std::shared_ptr<NfsConnection> const& lost);
+  Result<std::shared_ptr<NfsConnection>> connect();
 
   Address address_;
   Access access_;
   std::atomic<u64> bytes_{};
-  std::mutex mutex_;  // the next four; held while the server is looked for
-  std::shared_ptr<NfsConnection> connection_;
-  u64 file_system_{};
+  std::atomic<Locked> locked_{Locked::no};
+  u64 file_system_{};  // this and the next: while connecting
   u64 number_{};
-  Locked locked_{Locked::no};
-  UnflushedWrites unflushed_;
+  polled::UnflushedWrites unflushed_;
+  polled::Reconnecting<NfsConnection> server_;
 };
 
 }  // namespace vireo::image::nfs

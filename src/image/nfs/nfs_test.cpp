@@ -1,21 +1,9 @@
 #include <gtest/gtest.h>
 
 #include "image/nfs/nfs_address.h"
-#include "image/nfs/unflushed_writes.h"
 
 namespace vireo::image::nfs {
 namespace {
-
-std::vector<std::byte> filled(unsigned value) { return std::vector<std::byte>(512, std::byte(value)); }
-
-std::vector<u64> replayed(UnflushedWrites const& writes) {
-  auto places = std::vector<u64>{};
-  EXPECT_TRUE(writes.replay([&](u64 at, ConstBytes) -> Result<> {
-    places.push_back(at);
-    return {};
-  }));
-  return places;
-}
 
 TEST(NfsAddress, DividesFolderAndFile) {
   auto const address = parse_address("nfs://server/disks/guests/a%20b.qcow2?version=4&nfsport=22049&uid=1000");
@@ -36,36 +24,6 @@ TEST(NfsAddress, RefusesWhatNamesNoFile) {
                                  "nfs://server/disks/a?nfsport=70000", "nfs://server/disks/a?size=1"}) {
     EXPECT_FALSE(parse_address(text)) << text;
   }
-}
-
-TEST(UnflushedWrites, AreWrittenAgainInTheirOrderUntilCommitted) {
-  auto writes = UnflushedWrites{};
-  for (auto const at : {u64{1024}, u64{0}, u64{1024}}) writes.done(writes.add(at, filled(1)));
-  EXPECT_EQ(replayed(writes), (std::vector<u64>{1024, 0, 1024}));
-
-  writes.forget(writes.finished());
-
-  EXPECT_TRUE(replayed(writes).empty());
-  EXPECT_EQ(writes.bytes(), 0u);
-}
-
-TEST(UnflushedWrites, StayWhenTheyEndAfterTheCommitBegan) {
-  auto writes = UnflushedWrites{};
-  auto const under_way = writes.add(4096, filled(1));
-  auto const covered = writes.finished();
-  writes.done(under_way);
-
-  writes.forget(covered);
-
-  EXPECT_EQ(replayed(writes), (std::vector<u64>{4096}));
-}
-
-TEST(UnflushedWrites, DropWhatFailed) {
-  auto writes = UnflushedWrites{};
-
-  writes.drop(writes.add(0, filled(1)));
-
-  EXPECT_TRUE(replayed(writes).empty());
 }
 
 }  // namespace

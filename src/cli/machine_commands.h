@@ -15,6 +15,9 @@ int reset_command(std::span<char const* const> arguments);
 int stop_command(std::span<char const* const> arguments);
 int kill_command(std::span<char const* const> arguments);
 int events_command(std::span<char const* const> arguments);
+int screen_command(std::span<char const* const> arguments);
+int key_command(std::span<char const* const> arguments);
+int type_command(std::span<char const* const> arguments);
 /// `vireo disk VERB VM ...`: the disks of a machine that runs.
 int disk_command(std::span<char const* const> arguments);
 

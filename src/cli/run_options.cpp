@@ -150,6 +150,7 @@ Result<RunRequest> parse_run(std::span<char const* const> arguments) {
        "what starts the machine: linux boots --kernel, bios is SeaBIOS (linux)", set_text(config.firmware)},
       {"--firmware-log", "FILE", "write there what the firmware says of its work",
        set_text(config.firmware_log)},
+      {"--vga", "auto|std|none", "a screen; auto: one where there is firmware (auto)", set_text(config.vga)},
       {"--kernel", "FILE", "boot this Linux kernel (bzImage, or vmlinux with PVH)", set_text(config.kernel)},
       {"--initrd", "FILE", "initial RAM disk", set_text(config.initrd)},
       {"--append", "TEXT", "kernel command line", set_text(config.append)},

@@ -65,7 +65,8 @@ void append(std::vector<u8>& to, u64 value, u32 bytes) {
 }  // namespace
 
 std::vector<FirmwareFile> acpi_files(AcpiConfig const& config) {
-  constexpr u32 first_checksum{20}, second_checksum{36};  // bytes of the root pointer that each covers (5.2.5.3)
+  constexpr u32 first_checksum{20},
+      second_checksum{36};  // bytes of the root pointer that each covers (5.2.5.3)
   auto all = build_acpi(config, Gpa{0});
   auto script = Script{};
   script.allocate_file(root_name, 16, f_segment);
@@ -76,13 +77,15 @@ std::vector<FirmwareFile> acpi_files(AcpiConfig const& config) {
   script.mend_checksum(root_name, 8, 0, first_checksum);
   script.mend_checksum(root_name, 32, 0, second_checksum);
   // A checksum is computed over a byte of zero in its place; the loader subtracts what it finds there.
-  return {{root_name, std::move(all.root)}, {tables_name, std::move(all.tables)}, {script_name, std::move(script).take()}};
+  return {{root_name, std::move(all.root)},
+          {tables_name, std::move(all.tables)},
+          {script_name, std::move(script).take()}};
 }
 
 FirmwareFile memory_map_file(memory::GuestMemory const& memory) {
   auto file = FirmwareFile{"etc/e820", {}};
   for (auto const& block : memory.blocks()) {
-    if (block.kind != memory::RegionKind::ram) continue;
+    if (block.kind != memory::RegionKind::ram || !memory.find(block.range.start)) continue;
     append(file.content, block.range.start.value, 8);
     append(file.content, block.range.length, 8);
     append(file.content, 1, 4);

@@ -46,7 +46,7 @@ firmware::MemoryMap memory_map(memory::GuestMemory const& memory) {
   auto map = firmware::MemoryMap{{{Gpa{0}, conventional_end}, MemoryKind::ram},
                                  {{Gpa{conventional_end}, legacy_end - conventional_end}, MemoryKind::reserved},
                                  {plan::acpi_tables, MemoryKind::reserved}};
-  for (auto const& region : memory.blocks()) {
+  for (auto const& region : memory.regions()) {
     auto const start = std::max(region.range.start.value, 1 * MiB);
     map.push_back({{Gpa{start}, region.range.end().value - start}, MemoryKind::ram});
     if (region.range.start.value == 0) map.push_back({plan::ecam, MemoryKind::reserved});

@@ -70,6 +70,7 @@ struct MachineConfig {
   Size memory{u64{1} << 30};
   std::string firmware{"linux"};  // linux: boots `kernel`; bios; or a BIOS image's path
   std::string firmware_log;       // a file for what the firmware says of its work; empty: nowhere
+  std::string vga{"auto"};        // std, none; auto: std where firmware needs one
   std::string kernel, initrd, append;
   std::vector<DiskConfig> disks;
   std::string on_error{"pause"};  // what a failed request of a disk does: pause, report or stop
@@ -87,6 +88,7 @@ struct MachineConfig {
     f("memory", s.memory);
     f("firmware", s.firmware);
     f("firmware_log", s.firmware_log);
+    f("vga", s.vga);
     f("kernel", s.kernel);
     f("initrd", s.initrd);
     f("append", s.append);
@@ -98,6 +100,10 @@ struct MachineConfig {
     f("reboot", s.reboot);
   }
 };
+
+inline bool has_vga(MachineConfig const& config) {
+  return config.vga == "std" || (config.vga == "auto" && config.firmware != "linux");
+}
 
 inline constexpr u32 max_vcpus{64};
 inline constexpr u64 min_memory{u64{32} << 20};

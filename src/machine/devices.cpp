@@ -29,7 +29,7 @@ class EngineMsi final : public bus::MsiSink {
 
 device::RtcConfig rtc_config(memory::GuestMemory const& memory) {
   auto config = device::RtcConfig{.wall_clock_ns = host::wall_clock_ns};
-  for (auto const& region : memory.blocks()) {
+  for (auto const& region : memory.regions()) {
     (region.range.start.value == 0 ? config.low_memory : config.high_memory) += region.range.length;
   }
   return config;
@@ -62,8 +62,12 @@ Result<std::unique_ptr<Devices>> Devices::create(MachineConfig const& config, bu
   auto devices = std::unique_ptr<Devices>{new Devices};
   devices->pci_ = TRY(create_pci_devices(config, executor, memory, control));
   if (config.firmware != "linux") {
-    devices->firmware_ = TRY(FirmwareDevices::create(config, memory, windows, devices->address_map_));
-    for (auto const& [name, device] : devices->firmware_->devices()) devices->all_.push_back({name, device});
+    devices->firmware_ = TRY(FirmwareDevices::create(config, memory, windows));
+    devices->address_map_.map_mmio(device::ShadowMemory::range, devices->firmware_->shadow());
+    for (auto const& [name, device] : devices->firmware_->devices()) {
+      devices->map(*device);
+      devices->all_.push_back({name, device});
+    }
   }
   devices->fixed_ = std::make_unique<Fixed>(executor, memory, engine, control, devices->address_map_,
                                             devices->firmware_.get());
@@ -73,11 +77,21 @@ Result<std::unique_ptr<Devices>> Devices::create(MachineConfig const& config, bu
     if (!chipset.pci_bus().plug({slot++, 0}, *device->pci())) {
       return fail(Errc::invalid, fmt::format("{}: too many PCI devices", name));
     }
+    devices->map(*device);
     devices->all_.push_back({name, device.get()});
   }
   // The chipset goes last: its host bridge maps the BARs of all others.
   for (auto const& [name, device] : chipset.devices()) devices->all_.push_back({std::string{name}, device});
   return devices;
+}
+
+void Devices::map(bus::Device& device) {
+  if (auto* const pio = device.pio(); pio != nullptr) {
+    for (auto const& range : pio->ports()) address_map_.map_pio(range, *pio);
+  }
+  if (auto* const mmio = device.mmio(); mmio != nullptr) {
+    for (auto const& range : mmio->ranges()) address_map_.map_mmio(range, *mmio);
+  }
 }
 
 void Devices::start() {
@@ -92,6 +106,7 @@ void Devices::reset() {
 
 device::SerialPort& Devices::console() { return fixed_->chipset.com1(); }
 device::SerialPort* Devices::virtio_console() { return pci_.console; }
+bool Devices::type(std::span<u8 const> scan_codes) { return fixed_->chipset.keyboard().type(scan_codes); }
 void Devices::press_power_button() { fixed_->chipset.power().press_power_button(); }
 int Devices::acknowledge_pic() { return fixed_->chipset.pic().acknowledge(); }
 void Devices::end_of_interrupt(u8 vector) { fixed_->chipset.ioapic().end_of_interrupt(vector); }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "bus/address_map.h"
@@ -34,6 +35,9 @@ class Devices {
   device::SerialPort& console();
   device::SerialPort* virtio_console();  // null: the machine has none
   std::vector<MachineDisk> const& disks() const { return pci_.disks; }
+  display::Screen* screen() const { return pci_.screen; }  // null: there is none
+  /// As I8042::type().
+  bool type(std::span<u8 const> scan_codes);
   void press_power_button();
   int acknowledge_pic();
   void end_of_interrupt(u8 vector);
@@ -46,6 +50,7 @@ class Devices {
   };
 
   Devices();
+  void map(bus::Device& device);
 
   bus::AddressMap address_map_;
   PciDevices pci_;                             // plugged into fixed_, which goes first

@@ -4,7 +4,6 @@
 #include <string>
 #include <vector>
 
-#include "bus/address_map.h"
 #include "bus/memory_windows.h"
 #include "device/chipset/debug_port.h"
 #include "device/fw_cfg/fw_cfg.h"
@@ -14,13 +13,14 @@
 
 namespace vireo::machine {
 
-/// What a machine has that begins in firmware: its ROM, the memory behind it, and the devices by which the firmware
-/// learns of the rest.
+/// What a machine has that begins in firmware: its ROM, the memory behind it, and the devices by which the
+/// firmware learns of the rest.
 class FirmwareDevices {
  public:
-  /// Loads the image that the configuration names and maps its devices. Errors name the key.
-  static Result<std::unique_ptr<FirmwareDevices>> create(MachineConfig const& config, memory::GuestMemory& memory,
-                                                         bus::MemoryWindows& windows, bus::AddressMap& map);
+  /// Loads the image that the configuration names. Errors name the key.
+  static Result<std::unique_ptr<FirmwareDevices>> create(MachineConfig const& config,
+                                                         memory::GuestMemory& memory,
+                                                         bus::MemoryWindows& windows);
 
   struct Named {
     std::string name;

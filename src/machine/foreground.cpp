@@ -110,6 +110,7 @@ int run_foreground(MachineConfig config) {
   });
   auto verbs = VerbTable{};
   add_machine_verbs(verbs, running);
+  add_screen_verbs(verbs, running);
   auto control = ControlServer::start(std::move(*socket), verbs);
   if (!control) return report(control.error(), exit_bad_configuration);
   signals.watch([&] {

@@ -51,6 +51,10 @@ class Machine final : private engine::MachineView, private bus::MachineControl, 
   MachineConfig const& config() const { return config_; }
   EventLog& events() { return events_; }
   std::vector<MachineDisk> const& disks() const { return devices_->disks(); }
+  /// Null: it has none. Used through with_executor().
+  display::Screen* screen() { return devices_->screen(); }
+  /// Scan codes of set 1, to be called by with_executor(); false: the guest takes them later, or not at all.
+  bool type(std::span<u8 const> scan_codes) { return devices_->type(scan_codes); }
   /// Of the host, since create().
   u64 uptime_ns() const;
   device::SerialPort& console() { return devices_->console(); }

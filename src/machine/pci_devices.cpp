@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <filesystem>
 
+#include "device/vga/vga.h"
 #include "device/virtio/balloon/balloon.h"
 #include "device/virtio/block/block.h"
 #include "device/virtio/console/console.h"
@@ -144,6 +145,12 @@ Result<PciDevices> create_pci_devices(MachineConfig const& config, bus::Executor
   }
   add("rng", std::make_unique<virtio::Rng>());
   add("balloon", std::make_unique<virtio::Balloon>(memory));
+  if (has_vga(config)) {
+    auto vga =
+        std::make_unique<device::Vga>(executor, TRY_IN("vga", memory.add_apart(device::Vga::memory_bytes)));
+    result.screen = vga.get();
+    devices.push_back({"vga", std::move(vga)});
+  }
   if (config.virtio_console != "none") {
     auto console = std::make_unique<virtio::Console>();
     result.console = console.get();

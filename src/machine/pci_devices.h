@@ -8,6 +8,7 @@
 #include "bus/executor.h"
 #include "device/chipset/serial_backend.h"
 #include "device/storage/disk_errors.h"
+#include "display/screen.h"
 #include "image/block_image.h"
 #include "image/throttle/throttle.h"
 #include "machine/config.h"
@@ -32,6 +33,7 @@ struct PciDevices {
   std::vector<PciDevice> devices;  // in the order of their slots
   std::vector<MachineDisk> disks;
   device::SerialPort* console{};  // the virtio console, if there is one
+  display::Screen* screen{};      // of the video card, if there is one
 };
 
 inline constexpr u8 first_pci_slot{1};  // 0 is the host bridge

@@ -85,7 +85,7 @@ void GuestMemory::show(Regions&& regions) {
 }
 
 void GuestMemory::set_windows(std::span<Window const> windows) {
-  auto regions = blocks_;
+  auto regions = without(blocks_, {apart, ~u64{0} - apart.value});
   for (auto const& window : windows) {
     regions = without(regions, window.range);
     if (window.host == nullptr) continue;
@@ -131,14 +131,20 @@ Result<> GuestMemory::add(GpaRange range, RegionKind kind) {
   auto const where =
       std::ranges::upper_bound(blocks_, range.start, {}, [](Region const& each) { return each.range.start; });
   blocks_.insert(where, Region{range, static_cast<std::byte*>(host), kind, fd, 0});
-  show(Regions{blocks_});
+  set_windows({});
   return {};
+}
+
+Result<Bytes> GuestMemory::add_apart(u64 bytes) {
+  auto const at = blocks_.empty() ? apart : std::max(apart, blocks_.back().range.end());
+  TRY(add({at, bytes}, RegionKind::ram));
+  return Bytes{blocks_.back().host, bytes};
 }
 
 u64 GuestMemory::ram_bytes() const {
   auto total = u64{0};
   for (auto const& block : blocks_) {
-    if (block.kind == RegionKind::ram) total += block.range.length;
+    if (block.range.start < apart && block.kind == RegionKind::ram) total += block.range.length;
   }
   return total;
 }

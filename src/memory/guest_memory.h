@@ -51,8 +51,11 @@ class GuestMemory {
   /// Maps fresh zero memory at `range`. Fails on overlap, misalignment and when the host has no memory. Before
   /// the first vCPU runs.
   Result<> add(GpaRange range, RegionKind kind);
-  /// What add() made.
+  /// Memory of a device, at no address that a guest has: windows show it. Valid as long as this.
+  Result<Bytes> add_apart(u64 bytes);
+  /// What add() and add_apart() made.
   Regions const& blocks() const { return blocks_; }
+  /// Of blocks of kind ram that have an address.
   u64 ram_bytes() const;
 
   /// In place of earlier windows; a later one of the list lies above the ones before it. One thread at a time,
@@ -93,6 +96,7 @@ class GuestMemory {
 
  private:
   class Reading;
+  static constexpr Gpa apart{u64{1} << 52};  // no x86 processor has addresses from here on (SDM vol. 3, 4.1.4)
 
   void show(Regions&& regions);
 

@@ -1,7 +1,10 @@
 """Machines that begin in firmware."""
+import os
 import pathlib
+import re
 import subprocess
 import tempfile
+import time
 import unittest
 
 import boot_sector
@@ -14,9 +17,19 @@ class Bios(unittest.TestCase):
         self.addCleanup(folder.cleanup)
         self.folder = pathlib.Path(folder.name)
 
-    def boot(self, *options):
+    def vireo(self, *arguments):
+        return subprocess.run([guest.VIREO, *arguments], capture_output=True, text=True, check=True, timeout=60).stdout
+
+    def wait_for_screen(self, name, pattern):
+        deadline = time.monotonic() + 60
+        while not re.search(pattern, shown := self.vireo("screen", name, "--text")):
+            self.assertLess(time.monotonic(), deadline, f"no {pattern!r} on the screen:\n{shown}")
+            time.sleep(0.1)
+        return shown
+
+    def boot(self, *options, sector="services"):
         disk = self.folder / "disk.raw"
-        boot_sector.write_disk("services", disk)
+        boot_sector.write_disk(sector, disk)
         return guest.Console([guest.VIREO, "run", "--firmware", "bios", "--disk", f"{disk},format=raw", "--net", "none",
                               *options])
 
@@ -40,6 +53,24 @@ class Bios(unittest.TestCase):
         self.assertIn("Found 2 cpu(s)", text)
         self.assertRegex(text, r"0000000100000000 - 0000000190000000 = 1 RAM")
         self.assertIn("(via xsdt)", text)
+
+    def test_the_screen_is_read_and_the_keyboard_typed_on(self):
+        os.environ["VIREO_RUN"] = str(self.folder)
+        self.addCleanup(os.environ.pop, "VIREO_RUN")
+        with self.boot("--name", "screen", "--memory", "64M", sector="echo") as console:
+            console.expect("Booting from Hard Disk")
+            self.wait_for_screen("screen", r"(?s)SeaBIOS \(version.*Booting from Hard Disk.*TYPE:")
+            self.vireo("type", "screen", 'Hello, "World" ~1!')
+            self.wait_for_screen("screen", r'TYPE: Hello, "World" ~1!')
+            self.vireo("key", "screen", "f1")
+            deadline = time.monotonic() + 60
+            while subprocess.run([guest.VIREO, "screen", "screen", "--text"], capture_output=True).returncode == 0:
+                self.assertLess(time.monotonic(), deadline)
+            self.vireo("key", "screen", "f2")
+            while subprocess.run([guest.VIREO, "screen", "screen", "--text"], capture_output=True).returncode != 0:
+                self.assertLess(time.monotonic(), deadline)
+            self.vireo("type", "screen", "bye", "--enter")
+            self.assertEqual(console.wait(), 0)
 
     def test_a_firmware_image_that_is_none_is_refused(self):
         image = self.folder / "short.bin"

@@ -7,7 +7,8 @@
 
 namespace vireo::device {
 
-/// Port 402, where SeaBIOS and OVMF write what they do, a character a time. Reading it says that somebody listens.
+/// Port 402, where SeaBIOS and OVMF write what they do, a character a time. Reading it says that somebody
+/// listens.
 class DebugPort final : public bus::Device, public bus::PioTarget {
  public:
   static constexpr u16 port{0x402};

@@ -29,8 +29,9 @@ FwCfg::FwCfg(memory::GuestMemory& memory) : memory_{memory} {
 
 Result<> FwCfg::add_file(std::string const& name, Item content) {
   if (name.empty() || name.size() >= name_bytes || files_.contains(name)) {
-    return fail(Errc::invalid, fmt::format("firmware file '{}': the name is taken, empty or longer than {} characters",
-                                           name, name_bytes - 1));
+    return fail(Errc::invalid,
+                fmt::format("firmware file '{}': the name is taken, empty or longer than {} characters", name,
+                            name_bytes - 1));
   }
   auto const key = static_cast<u16>(FileFirst + files_.size());
   files_[name] = key;

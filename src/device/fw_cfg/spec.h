@@ -2,8 +2,8 @@
 
 #include "vocab/integers.h"
 
-/// The firmware configuration interface, as QEMU's docs/specs/fw_cfg describes it: keys, data, DMA. Numbers of the
-/// directory and of DMA are big-endian.
+/// The firmware configuration interface, as QEMU's docs/specs/fw_cfg describes it: keys, data, DMA. Numbers of
+/// the directory and of DMA are big-endian.
 namespace vireo::device::fw_cfg_spec {
 
 enum Port : u16 { Selector = 0x510, Data = 0x511, DmaHigh = 0x514, DmaLow = 0x518 };

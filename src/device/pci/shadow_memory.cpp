@@ -34,7 +34,8 @@ void ShadowMemory::add_registers(bus::PciConfigSpace& config) {
   for (auto pam = u16{PAM0 + 1}; pam <= PAM6; ++pam) config.make_writable(pam, 0x33, 1);
 }
 
-/// PAM0 has the BIOS segment in its upper half; PAM1 to PAM6 two segments each, the lower one in the lower half.
+/// PAM0 has the BIOS segment in its upper half; PAM1 to PAM6 two segments each, the lower one in the lower
+/// half.
 ShadowMemory::Attribute ShadowMemory::attribute_of(bus::PciConfigSpace const& config, std::size_t segment) {
   auto const bios = segment == 12;
   auto const pam = bios ? u16{PAM0} : static_cast<u16>(PAM0 + 1 + segment / 2);
@@ -73,7 +74,8 @@ void ShadowMemory::show() {
 u64 ShadowMemory::read_mmio(Gpa at, u8 width) {
   auto value = ~u64{0};
   // SOUND: `at` lies in our range and the bus splits accesses at its end; a ROM reaches up to there.
-  if (auto const* const rom = rom_at(at); rom != nullptr && range.contains(at, width)) std::memcpy(&value, rom, width);
+  if (auto const* const rom = rom_at(at); rom != nullptr && range.contains(at, width))
+    std::memcpy(&value, rom, width);
   return value;
 }
 

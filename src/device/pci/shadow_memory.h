@@ -8,8 +8,8 @@
 
 namespace vireo::device {
 
-/// C0000 to FFFFF: RAM behind option ROMs and BIOS, opened in 13 segments by the host bridge's PAM registers (Q35
-/// data sheet, 5.1.17 to 5.1.23). Without firmware it is plain RAM and there are no such registers.
+/// C0000 to FFFFF: RAM behind option ROMs and BIOS, opened in 13 segments by the host bridge's PAM registers
+/// (Q35 data sheet, 5.1.17 to 5.1.23). Without firmware it is plain RAM and there are no such registers.
 class ShadowMemory final : public bus::MmioTarget {
  public:
   static constexpr GpaRange range{Gpa{0xC'0000}, 0x4'0000};

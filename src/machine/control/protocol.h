@@ -120,6 +120,26 @@ struct DiskOnError {
   }
 };
 
+struct ScreenText {
+  u32 columns{}, rows{};
+  std::string text;  // a line for each row
+  static void fields(auto&& s, auto&& f) {
+    f("columns", s.columns);
+    f("rows", s.rows);
+    f("text", s.text);
+  }
+};
+
+/// Keys that are pressed together, one after the other, and then let go: {"ctrl","alt","delete"}.
+struct Keys {
+  std::vector<std::string> keys;
+  static void fields(auto&& s, auto&& f) { f("keys", s.keys); }
+};
+struct Typing {
+  std::string text;
+  static void fields(auto&& s, auto&& f) { f("text", s.text); }
+};
+
 struct VerbHelp {
   std::string verb, help;
   std::vector<std::string> arguments;

@@ -10,6 +10,7 @@
 #include "image/iscsi/iscsi_backend.h"
 #include "image/nbd/nbd_backend.h"
 #include "image/nfs/nfs_backend.h"
+#include "image/rbd/rbd_backend.h"
 
 namespace vireo::image {
 namespace {
@@ -29,9 +30,11 @@ constexpr auto schemes = std::to_array<Scheme>({
     {"nbds+unix", nbd::open_nbd},
     {"iscsi", iscsi::IscsiBackend::open},
     {"nfs", nfs::NfsBackend::open, nfs::NfsBackend::create, nfs::NfsBackend::remove},
+    {"rbd", rbd::open_rbd, rbd::create_rbd, rbd::remove_rbd},
 });
 
 std::string_view scheme_of(std::string_view path) {
+  if (path.starts_with("rbd:")) return path.substr(0, 3);  // as QEMU names them
   auto const end = path.find("://");
   auto const name = end == std::string_view::npos ? std::string_view{} : path.substr(0, end);
   auto const part_of_name = [](char each) { return (each >= 'a' && each <= 'z') || each == '+'; };
@@ -42,7 +45,8 @@ Result<Scheme const*> scheme_for(std::string const& url) {
   auto const found = std::ranges::find(schemes, scheme_of(url), &Scheme::name);
   if (found != schemes.end()) return found;
   auto names = std::string{};
-  for (auto const& each : schemes) names += fmt::format("{}{}://", names.empty() ? "" : ", ", each.name);
+  for (auto const& each : schemes)
+    names += fmt::format("{}{}:{}", names.empty() ? "" : ", ", each.name, each.name == "rbd" ? "" : "//");
   return fail(Errc::unsupported, fmt::format("{}: disks are reached by {} or as files", url, names));
 }
 

@@ -30,7 +30,7 @@ class Backend {
   virtual Result<> lock(bool alone);
 };
 
-/// "SCHEME://...", not a file's name.
+/// "SCHEME://..." or "rbd:...", not a file's name.
 bool is_url(std::string_view path);
 /// What `name` in an image stands for: a URL, an absolute path, or a file from the image's folder on.
 std::string name_beside(std::string const& image, std::string const& name);

@@ -3,6 +3,7 @@
 #include <array>
 
 #include "cli/image_tool.h"
+#include "cli/job_commands.h"
 #include "cli/machine_commands.h"
 #include "cli/options.h"
 #include "machine/control/control_client.h"
@@ -97,6 +98,11 @@ constexpr std::array verbs{
     Verb{"list", "list a machine's disks", list},
     Verb{"throttle", "change a disk's limits", throttle},
     Verb{"on-error", "change what a disk's errors do", on_error},
+    Verb{"snapshot", "put a new image over a disk's", disk_snapshot},
+    Verb{"stream", "bring what lies behind a disk's image into it", disk_stream},
+    Verb{"commit", "bring a disk's image into the one behind it", disk_commit},
+    Verb{"mirror", "copy a disk, keep the copy the same, go on there", disk_mirror},
+    Verb{"backup", "copy a disk as it is now", disk_backup},
 };
 
 }  // namespace

@@ -20,6 +20,8 @@ int key_command(std::span<char const* const> arguments);
 int type_command(std::span<char const* const> arguments);
 /// `vireo disk VERB VM ...`: the disks of a machine that runs.
 int disk_command(std::span<char const* const> arguments);
+/// `vireo job VERB VM [JOB]`: the jobs on these.
+int job_command(std::span<char const* const> arguments);
 
 /// Prints the error and yields its exit status: 2 when the command line is wrong, 1 when the machine, or the
 /// lack of one, is in the way.

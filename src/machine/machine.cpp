@@ -32,12 +32,27 @@ Result<std::unique_ptr<Machine>> Machine::create(MachineConfig const& config) {
                                                         *machine));
   machine->devices_ = TRY(
       Devices::create(config, *machine->executor_, machine->memory_, *machine->engine_, *machine, *machine));
+  for (auto const& disk : machine->disks()) machine->jobs_.add_disk(disk.name, disk.live);
   return machine;
 }
 
-Machine::Machine(MachineConfig const& config) : config_{config}, created_ns_{host::monotonic_ns()} {}
+Machine::Machine(MachineConfig const& config)
+    : config_{config},
+      created_ns_{host::monotonic_ns()},
+      jobs_{[this](image::JobInfo const& job) { note_job(job); },
+            [this](std::string const& disk, image::DiskSource const& now) -> Result<> {
+              events_.add("disk-moved", disk, now.path);
+              return {};
+            }} {}
+
+void Machine::note_job(image::JobInfo const& job) {
+  auto text = fmt::format("{} of {} is {}", job.id, job.disk, image::name_of(job.state));
+  if (!job.error.empty()) text += ": " + job.error;
+  events_.add("job", job.id, std::move(text));
+}
 
 Machine::~Machine() {
+  jobs_.end_all();
   if (engine_) engine_->stop();
   if (executor_) {
     executor_->with([&] { devices_.reset(); });

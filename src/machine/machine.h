@@ -9,6 +9,7 @@
 
 #include "bus/lines.h"
 #include "engine/engine.h"
+#include "image/jobs/job_table.h"
 #include "machine/boot.h"
 #include "machine/control/event_log.h"
 #include "machine/devices.h"
@@ -55,6 +56,7 @@ class Machine final : private engine::MachineView, private bus::MachineControl, 
   display::Screen* screen() { return devices_->screen(); }
   /// Scan codes of set 1, to be called by with_executor(); false: the guest takes them later, or not at all.
   bool type(std::span<u8 const> scan_codes) { return devices_->type(scan_codes); }
+  image::JobTable& jobs() { return jobs_; }
   /// Of the host, since create().
   u64 uptime_ns() const;
   device::SerialPort& console() { return devices_->console(); }
@@ -85,6 +87,7 @@ class Machine final : private engine::MachineView, private bus::MachineControl, 
   template <typename F>
   void wish(F&& change);
   void wish_pause(std::string reason);
+  void note_job(image::JobInfo const& job);
 
   // engine::MachineView, called on vCPU threads
   memory::GuestMemory& memory() override { return memory_; }
@@ -117,6 +120,7 @@ class Machine final : private engine::MachineView, private bus::MachineControl, 
   std::unique_ptr<MachineExecutor> executor_;
   std::unique_ptr<engine::Engine> engine_;
   std::unique_ptr<Devices> devices_;  // after the engine, which their interrupts reach
+  image::JobTable jobs_;              // on the devices' disks
   mutable std::mutex life_mutex_;     // of what follows
   std::condition_variable wished_, changed_;
   Wishes wishes_;

@@ -62,13 +62,14 @@ Result<std::unique_ptr<image::BlockImage>> open_temporary(DiskConfig const& conf
   return image;
 }
 
-Result<std::unique_ptr<image::BlockImage>> open_image(DiskConfig const& config) {
+Result<std::shared_ptr<image::LiveDisk>> open_live(DiskConfig const& config) {
   if (!config.key_file.empty()) TRY(image::offer_key_file(config.key_file));
-  if (config.temporary) return open_temporary(config);
-  return image::open_image(config.path, {.format = config.format,
-                                         .read_only = config.readonly,
-                                         .cache = cache_mode(config.cache),
-                                         .follow_references = config.follow_backing});
+  if (config.temporary) return image::LiveDisk::of(TRY(open_temporary(config)));
+  return image::LiveDisk::open({.path = config.path,
+                                .format = config.format,
+                                .read_only = config.readonly,
+                                .cache = cache_mode(config.cache),
+                                .follow_references = config.follow_backing});
 }
 
 /// Every disk has one, so that limits can come and go while it is used.
@@ -84,10 +85,11 @@ Result<MachineDisk> open_disk(std::string const& name, DiskConfig config, std::s
   if (config.on_error.empty()) config.on_error = on_error;
   auto const policy = TRY_IN("on_error", device::parse_error_policy(config.on_error));
   auto throttle = TRY(make_throttle(config));
-  auto image = TRY(open_image(config));
+  auto live = TRY(open_live(config));
   return MachineDisk{.name = name,
                      .config = config,
-                     .image = std::make_shared<image::ThrottledImage>(std::move(image), throttle),
+                     .image = std::make_shared<image::ThrottledImage>(live, throttle),
+                     .live = live,
                      .throttle = throttle,
                      .errors = std::make_shared<device::DiskErrors>(fmt::format("{} ({})", name, config.path),
                                                                     policy, control)};

@@ -10,6 +10,7 @@
 #include "device/storage/disk_errors.h"
 #include "display/screen.h"
 #include "image/block_image.h"
+#include "image/jobs/live_disk.h"
 #include "image/throttle/throttle.h"
 #include "machine/config.h"
 #include "memory/guest_memory.h"
@@ -26,6 +27,7 @@ struct MachineDisk {
   std::string name;  // "disk0"
   DiskConfig config;
   std::shared_ptr<image::BlockImage> image;
+  std::shared_ptr<image::LiveDisk> live;  // what lies below the limits
   std::shared_ptr<image::Throttle> throttle;
   std::shared_ptr<device::DiskErrors> errors;
 };

@@ -49,6 +49,7 @@ constexpr std::array verbs{
     Verb{"key", "press keys of a machine", cli::key_command},
     Verb{"type", "type text into a machine", cli::type_command},
     Verb{"disk", "look after the disks of a machine that runs", cli::disk_command},
+    Verb{"job", "look after the jobs on these disks", cli::job_command},
     Verb{"image", "build, list and remove guest images", cli::image_command},
     Verb{"export", "serve a disk over the network", cli::export_command},
     Verb{"import", "bring a machine from an OVA or OVF file", cli::import_command},

@@ -9,12 +9,13 @@ constexpr u64 longest_standstill{8 * MiB};  // what is copied while the disk sta
 constexpr int most_rounds{10};
 
 /// Yields false when too much was left to be copied with the disk standing still.
-Result<bool> finish(MirrorRun const& run, bool pivots, bool at_any_price) {
+Result<bool> finish(MirrorRun const& run, JobControl& control, bool pivots, bool at_any_price) {
   return run.disk.exclusively([&](LiveDisk::Inside& inside) -> Result<bool> {
     if (!at_any_price && run.filter.dirty_bytes() > longest_standstill) return false;
     if (inside.image() == nullptr) return fail(Errc::gone, "the disk is gone");
     TRY(run.filter.copy_rest(*inside.image()));
     TRY(pivots ? run.pivot(inside) : run.detach(inside));
+    if (!pivots) control.note("the target holds the disk as it was when this was cancelled");
     inside.remove(&run.filter);
     return true;
   });
@@ -43,7 +44,7 @@ Result<bool> step(MirrorRun& run, JobControl& control, u64 total) {
     return false;
   }
   for (auto round = 0; round < most_rounds; ++round) {
-    if (TRY(finish(run, control.is_to_complete(), round + 1 == most_rounds))) return true;
+    if (TRY(finish(run, control, control.is_to_complete(), round + 1 == most_rounds))) return true;
     TRY(run.filter.copy_next(run.disk, false));
   }
   return true;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "machine/control/job_verbs.h"
 #include "machine/machine.h"
 
 namespace vireo::machine {
@@ -18,8 +19,8 @@ DiskStatus status_of(MachineDisk const& disk) {
   auto const geometry = disk.image->geometry();
   auto const limits = disk.throttle->limits();
   return {.name = disk.name,
-          .path = disk.config.path,
-          .format = disk.config.format,
+          .path = disk.live->has_name() ? disk.live->source().path : disk.config.path,
+          .format = disk.live->has_name() ? disk.live->source().format : disk.config.format,
           .on_error = std::string{device::name_of(disk.errors->policy())},
           .throttle_group = disk.config.throttle_group,
           .bytes = geometry.bytes,
@@ -123,6 +124,7 @@ void add_machine_verbs(VerbTable& verbs, Machine& machine) {
                           [&](DiskThrottle const& wish) { return set_throttle(machine, wish); });
   verbs.add<DiskOnError>("disk-on-error", "what a failed request of a disk does: pause, report or stop",
                          [&](DiskOnError const& wish) { return set_on_error(machine, wish); });
+  add_job_verbs(verbs, machine.jobs());
 }
 
 }  // namespace vireo::machine

@@ -91,7 +91,7 @@ Result<> FirmwareDevices::describe(MachineConfig const& config, memory::GuestMem
   auto slots = std::vector<u8>{};
   for (auto i = std::size_t{0}; i < config.disks.size(); ++i)
     slots.push_back(static_cast<u8>(first_pci_slot + i));
-  auto files = firmware::acpi_files({.vcpus = config.cpus});
+  auto files = firmware::acpi_files({.vcpus = config.cpus, .vga = has_vga(config)});
   files.push_back(firmware::memory_map_file(memory));
   files.push_back(firmware::boot_order_file(slots));
   files.push_back(firmware::number_file("etc/sercon-port", bus::address_plan::com1));

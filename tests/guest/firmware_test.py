@@ -8,6 +8,7 @@ import time
 import unittest
 
 import boot_sector
+import grub_disk
 import guest
 
 
@@ -81,6 +82,26 @@ class Bios(unittest.TestCase):
         result = subprocess.run([guest.VIREO, "run", "--firmware", "bios", "--append", "x"], capture_output=True, text=True)
         self.assertEqual(result.returncode, 2)
         self.assertIn("boots from disks", result.stderr)
+
+
+class Grub(unittest.TestCase):
+    def test_a_debian_with_grub_boots_from_its_disk_and_shows_its_login(self):
+        with tempfile.TemporaryDirectory() as folder:
+            os.environ["VIREO_RUN"] = folder
+            self.addCleanup(os.environ.pop, "VIREO_RUN")
+            disk = f"{folder}/disk.qcow2"
+            grub_disk.make(disk, append="console=tty0 console=ttyS0")
+            with guest.boot_machine("--name", "grub", "--firmware", "bios", "--disk", disk, "--cpus", "2") as console:
+                console.expect("VIREO-GRUB-RUNS")
+                shell = guest.Shell(console)
+                self.assertIn("/dev/vda1 on / type ext4", shell.check("mount"))
+                self.assertEqual(shell.check("nproc"), "2")
+                trouble = shell.run(f"dmesg | grep -E '{guest.DMESG_TROUBLE}|Firmware Bug|ACPI.*(Error|Warning)'")[1]
+                self.assertEqual(trouble, "")
+                shown = subprocess.run([guest.VIREO, "screen", "grub", "--text"], capture_output=True, text=True).stdout
+                self.assertIn("Debian GNU/Linux 12 debian tty1", shown)
+                console.line("poweroff")
+                self.assertEqual(console.wait(), 0)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,10 @@ def boot_kernel(flavour, *options, append="", initramfs=INITRAMFS):
                     f"console=ttyS0 {append}", "--net", "none", "--no-reboot", *options])
 
 
+def boot_machine(*options):
+    return Console([VIREO, "run", *options], env=environment())
+
+
 def boot_debian(*options, image="debian"):
     return Console([VIREO, "run", image, *options], env=environment())
 

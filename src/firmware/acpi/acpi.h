@@ -11,6 +11,7 @@ namespace vireo::firmware {
 /// What the tables say of the machine beyond bus/address_plan.h.
 struct AcpiConfig {
   u32 vcpus{1};
+  bool vga{};
 };
 
 /// RSDP, XSDT, FADT, FACS, DSDT, MADT, MCFG and HPET (ACPI 6.5) for a place that is known, or for firmware that

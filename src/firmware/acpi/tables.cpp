@@ -64,7 +64,7 @@ enum FadtFlag : u32 {  // 5.2.9, table 5.10
 };
 enum BootArchitecture : u16 { legacy_devices = 1, has_8042 = 2, no_vga = 4 };  // table 5.11
 
-Table fadt(u64 facs, u64 dsdt) {
+Table fadt(AcpiConfig const& config, u64 facs, u64 dsdt) {
   constexpr u32 fadt_bytes{276};
   auto table = system_table("FACP", 6, Table(fadt_bytes - header_bytes));
   set(table, 36, facs, 4);
@@ -82,7 +82,7 @@ Table fadt(u64 facs, u64 dsdt) {
   set(table, 96, 0xfff, 2);  // no C2
   set(table, 98, 0xfff, 2);  // no C3
   set(table, 108, 0x32, 1);  // century byte in CMOS
-  set(table, 109, legacy_devices | has_8042 | no_vga, 2);
+  set(table, 109, legacy_devices | has_8042 | (config.vga ? 0 : no_vga), 2);
   set(table, 112, wbinvd | proc_c1 | sleep_button | timer_32_bit | reset_supported, 4);
   set_address(table, 116, io_space, 8, plan::reset_control);
   set(table, 128, 0x06, 1);  // full reset through 0xcf9
@@ -190,7 +190,7 @@ AcpiTables build_acpi(AcpiConfig const& config, Gpa at) {
   auto const dsdt_at = at + place(system_table("DSDT", 2, dsdt_body(config)));
   auto entries = Table{};
   auto const list = [&](u32 offset) { put(entries, (at + offset).value, 8); };
-  list(place_with_pointers(fadt(facs_at.value, dsdt_at.value), {{36, 4}, {40, 4}, {140, 8}}));
+  list(place_with_pointers(fadt(config, facs_at.value, dsdt_at.value), {{36, 4}, {40, 4}, {140, 8}}));
   for (auto const& table : {madt(config.vcpus), mcfg(), hpet()}) list(place(table));
   auto pointers = std::vector<AcpiTables::Pointer>{};
   for (auto i = u32{0}; i < entries.size(); i += 8) pointers.push_back({header_bytes + i, 8});

@@ -11,6 +11,7 @@ import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent / "servers"))
 import tgt  # noqa: E402
+from random_changes import change_at_random  # noqa: E402
 
 VIREO = pathlib.Path(os.environ["VIREO_BIN"]) / "vireo"
 SIZE = 48 << 20
@@ -28,8 +29,8 @@ class IscsiTest(unittest.TestCase):
                 file.seek(generator.randrange(0, SIZE - (1 << 20)) & ~0xfff)
                 file.write(generator.randbytes(1 << 19))
 
-    def target(self, **login):
-        target = tgt.Tgt(self.folder, SIZE, **login)
+    def target(self, size=SIZE, **login):
+        target = tgt.Tgt(self.folder, size, **login)
         self.addCleanup(target.stop)
         return target
 
@@ -90,6 +91,12 @@ class IscsiTest(unittest.TestCase):
         self.ask("qemu-io", "-f", "raw", *commands, "-c", "aio_flush", disk)
         content = target.file.read_bytes()[:64000]
         self.assertEqual(content, b"".join(bytes([number + 1]) * 1000 for number in range(64)))
+
+    def test_content_is_kept_under_random_changes(self):
+        target = self.target(8 << 20)
+        self.assertIsNone(change_at_random(target.url(), "raw"))
+        self.ask("qemu-img", "create", "-f", "qcow2", target.url(), "4M")
+        self.assertIsNone(change_at_random(target.url(), "qcow2"))
 
     def test_qcow2_lies_in_a_unit(self):
         target = self.target()

@@ -5,9 +5,13 @@ import pathlib
 import random
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent / "servers"))
+from random_changes import change_at_random  # noqa: E402
 
 VIREO = pathlib.Path(os.environ["VIREO_BIN"]) / "vireo"
 FORMATS = {"raw": "raw", "qcow2": "qcow2", "vmdk": "vmdk", "vdi": "vdi", "vhd": "vpc", "vhdx": "vhdx"}
@@ -68,6 +72,11 @@ class NbdTest(unittest.TestCase):
 
 
 class Server(NbdTest):
+    def test_content_is_kept_under_random_changes(self):
+        self.ask(VIREO, "image", "create", "-f", "qcow2", "disk.qcow2", "4M")
+        address, _ = self.serve("disk.qcow2", "--unix", self.socket(), "--persistent")
+        self.assertIsNone(change_at_random(address, "raw"))
+
     def test_every_format_is_read_and_written_through_qemu_and_libnbd(self):
         for ours, theirs in FORMATS.items():
             options = ["-o", "force_size=on"] if ours == "vhd" else []

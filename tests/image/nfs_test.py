@@ -11,6 +11,7 @@ import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent / "servers"))
 import ganesha  # noqa: E402
+from random_changes import change_at_random  # noqa: E402
 
 VIREO = pathlib.Path(os.environ["VIREO_BIN"]) / "vireo"
 SIZE = 48 << 20
@@ -91,6 +92,14 @@ class NfsTest(unittest.TestCase):
                 self.ask("qemu-img", "check", self.server.export / f"grows{version}.qcow2")
                 self.ask(VIREO, "image", "convert", "-l", "before", url, f"before{version}.raw")
                 self.ask("cmp", f"before{version}.raw", "source.raw")
+
+    def test_content_is_kept_under_random_changes_resizes_and_snapshots(self):
+        for version in (3, 4):
+            for name in ("raw", "qcow2"):
+                with self.subTest(version=version, format=name):
+                    url = self.server.url(f"random{version}.{name}", version)
+                    self.ask(VIREO, "image", "create", "-f", name, url, "4M")
+                    self.assertIsNone(change_at_random(url, name))
 
     def test_an_overlay_there_over_a_base_there(self):
         base, top = self.server.url("base.qcow2"), self.server.url("top.qcow2")

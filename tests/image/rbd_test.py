@@ -11,6 +11,7 @@ import unittest
 sys.path.insert(0, str(pathlib.Path(__file__).parent / "servers"))
 import ceph  # noqa: E402
 import ganesha  # noqa: E402
+from random_changes import change_at_random  # noqa: E402
 
 VIREO = pathlib.Path(os.environ["VIREO_BIN"]) / "vireo"
 SIZE = 40 << 20
@@ -53,6 +54,12 @@ class RbdTest(unittest.TestCase):
             self.ask("qemu-img", "compare", "-f", "raw", "-F", name, "source.raw", url)
         self.ask("rbd", "-c", str(self.cluster.file), "export", "disks/raw", "export.raw")
         self.ask("cmp", "export.raw", "source.raw")
+
+    def test_content_is_kept_under_random_changes(self):
+        for name in ("raw", "qcow2"):
+            with self.subTest(format=name):
+                self.ask(VIREO, "image", "create", "-f", name, self.cluster.url(f"random.{name}"), "4M")
+                self.assertIsNone(change_at_random(self.cluster.url(f"random.{name}"), name))
 
     def test_what_others_make_is_read_with_its_holes_and_snapshots(self):
         config = str(self.cluster.file)

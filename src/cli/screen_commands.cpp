@@ -29,8 +29,9 @@ Result<> show_screen(Arguments arguments) {
 
 /// "ctrl-alt-delete": names with '-' between them; a '-' that ends the text is the key itself.
 std::vector<std::string> split_keys(std::string_view text) {
-  static constexpr auto with_dash = std::to_array<std::string_view>(
-      {"page-up", "page-down", "caps-lock", "num-lock", "scroll-lock", "right-shift", "right-ctrl", "right-alt"});
+  static constexpr auto with_dash =
+      std::to_array<std::string_view>({"page-up", "page-down", "caps-lock", "num-lock", "scroll-lock",
+                                       "right-shift", "right-ctrl", "right-alt"});
   auto keys = std::vector<std::string>{};
   while (!text.empty()) {
     auto length = text.find('-', 1);

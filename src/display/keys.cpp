@@ -127,7 +127,8 @@ std::optional<std::vector<std::string>> keys_of(char character) {
   if (character == '\n' || character == '\r') return {{"enter"}};
   if (character == '\t') return {{"tab"}};
   if (character == ' ') return {{"space"}};
-  if (character >= 'A' && character <= 'Z') return {{"shift", std::string(1, static_cast<char>(character + 32))}};
+  if (character >= 'A' && character <= 'Z')
+    return {{"shift", std::string(1, static_cast<char>(character + 32))}};
   if (auto const at = shifted.find(character); at != std::string_view::npos) {
     return {{"shift", std::string{plain.substr(at, 1)}}};
   }

@@ -8,7 +8,8 @@ namespace vireo::display {
 namespace {
 
 TEST(Keys, ArePressedInOrderAndLetGoInReverse) {
-  EXPECT_EQ(press({"ctrl", "alt", "delete"}).value(), (ScanCodes{0x1D, 0x38, 0xE0, 0x53, 0xE0, 0xD3, 0xB8, 0x9D}));
+  EXPECT_EQ(press({"ctrl", "alt", "delete"}).value(),
+            (ScanCodes{0x1D, 0x38, 0xE0, 0x53, 0xE0, 0xD3, 0xB8, 0x9D}));
 }
 
 TEST(Keys, TypeLettersDigitsAndWhatNeedsShift) {
@@ -29,7 +30,8 @@ TEST(Keys, NameTheNearestOfAnUnknownOne) {
 }
 
 TEST(TextScreen, BecomesLinesWithoutBlanksAtTheirEnds) {
-  auto const screen = TextScreen{.columns = 4, .rows = 2, .characters = {'A', ' ', 0xC4, ' ', ' ', ' ', ' ', ' '}};
+  auto const screen =
+      TextScreen{.columns = 4, .rows = 2, .characters = {'A', ' ', 0xC4, ' ', ' ', ' ', ' ', ' '}};
   EXPECT_EQ(screen.to_text(), "A ─\n\n");
 }
 

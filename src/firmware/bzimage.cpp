@@ -97,6 +97,10 @@ Result<BootEntry> load_bzimage(memory::GuestMemory& memory, LinuxImage const& im
     store_le(params.data() + ext_ramdisk_image_offset, static_cast<u32>(at.value >> 32));
     store_le(params.data() + ext_ramdisk_size_offset, static_cast<u32>(image.initrd.size() >> 32));
   }
+  if (image.vga_text) {
+    store_le(params.data(),
+             ScreenInfo{.mode = 3, .columns = 80, .ega_bx = 3, .lines = 25, .is_vga = 1, .points = 16});
+  }
   store_le(params.data() + setup_header_offset, header);
   store_le(params.data() + acpi_rsdp_addr_offset, rsdp.value);
   fill_e820(params, map);

@@ -84,10 +84,9 @@ std::vector<FirmwareFile> acpi_files(AcpiConfig const& config) {
 
 FirmwareFile memory_map_file(memory::GuestMemory const& memory) {
   auto file = FirmwareFile{"etc/e820", {}};
-  for (auto const& block : memory.blocks()) {
-    if (block.kind != memory::RegionKind::ram || !memory.find(block.range.start)) continue;
-    append(file.content, block.range.start.value, 8);
-    append(file.content, block.range.length, 8);
+  for (auto const& range : memory.ram()) {
+    append(file.content, range.start.value, 8);
+    append(file.content, range.length, 8);
     append(file.content, 1, 4);
   }
   return file;

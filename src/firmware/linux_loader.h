@@ -15,6 +15,7 @@ struct LinuxImage {
   ConstBytes kernel;  // bzImage (64-bit boot protocol) or an ELF vmlinux with a PVH entry note
   ConstBytes initrd;  // may be empty
   std::string command_line;
+  bool vga_text{};  // a VGA shows 80 by 25 characters
 };
 
 /// Puts kernel, initrd, command line and boot data into guest memory. Errors say what of the image is wrong, or

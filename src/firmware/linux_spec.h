@@ -49,6 +49,17 @@ struct [[gnu::packed]] E820Entry {
   u32 type;
 };
 
+/// At the beginning of boot_params (include/uapi/linux/screen_info.h).
+struct [[gnu::packed]] ScreenInfo {
+  u8 cursor_x, cursor_y;
+  u16 extended_memory, page;
+  u8 mode, columns, flags, unused2;
+  u16 ega_bx, unused3;
+  u8 lines, is_vga;
+  u16 points;
+};
+static_assert(offsetof(ScreenInfo, points) == 0x10);
+
 /// Offsets within boot_params (arch/x86/include/uapi/asm/bootparam.h).
 inline constexpr u32 acpi_rsdp_addr_offset{0x70};
 inline constexpr u32 ext_ramdisk_image_offset{0xc0};

@@ -46,10 +46,10 @@ firmware::MemoryMap memory_map(memory::GuestMemory const& memory) {
   auto map = firmware::MemoryMap{{{Gpa{0}, conventional_end}, MemoryKind::ram},
                                  {{Gpa{conventional_end}, legacy_end - conventional_end}, MemoryKind::reserved},
                                  {plan::acpi_tables, MemoryKind::reserved}};
-  for (auto const& region : memory.regions()) {
-    auto const start = std::max(region.range.start.value, 1 * MiB);
-    map.push_back({{Gpa{start}, region.range.end().value - start}, MemoryKind::ram});
-    if (region.range.start.value == 0) map.push_back({plan::ecam, MemoryKind::reserved});
+  for (auto const& range : memory.ram()) {
+    auto const start = std::max(range.start.value, 1 * MiB);
+    map.push_back({{Gpa{start}, range.end().value - start}, MemoryKind::ram});
+    if (range.start.value == 0) map.push_back({plan::ecam, MemoryKind::reserved});
   }
   return map;
 }
@@ -59,13 +59,15 @@ Result<BootMedia> BootMedia::open(MachineConfig const& config) {
   media.kernel_ = TRY(open_regular(config.kernel, "kernel"));
   media.initrd_ = TRY(open_regular(config.initrd, "initrd"));
   media.command_line_ = config.append;
+  media.vga_ = has_vga(config);
   return media;
 }
 
 Result<firmware::BootEntry> BootMedia::load(memory::GuestMemory& memory, Gpa rsdp) const {
   auto const kernel = TRY(read_whole(kernel_, "kernel"));
   auto const initrd = TRY(read_whole(initrd_, "initrd"));
-  auto const image = firmware::LinuxImage{.kernel = kernel, .initrd = initrd, .command_line = command_line_};
+  auto const image =
+      firmware::LinuxImage{.kernel = kernel, .initrd = initrd, .command_line = command_line_, .vga_text = vga_};
   return firmware::load_linux(memory, image, memory_map(memory), rsdp);
 }
 

@@ -26,6 +26,7 @@ class BootMedia {
  private:
   std::optional<host::File> kernel_, initrd_;
   std::string command_line_;
+  bool vga_{};
 };
 
 }  // namespace vireo::machine

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "device/chipset/chipset.h"
+#include "device/vga/vga.h"
 #include "host/clock.h"
 
 namespace vireo::machine {
@@ -29,8 +30,8 @@ class EngineMsi final : public bus::MsiSink {
 
 device::RtcConfig rtc_config(memory::GuestMemory const& memory) {
   auto config = device::RtcConfig{.wall_clock_ns = host::wall_clock_ns};
-  for (auto const& region : memory.regions()) {
-    (region.range.start.value == 0 ? config.low_memory : config.high_memory) += region.range.length;
+  for (auto const& range : memory.ram()) {
+    (range.start.value == 0 ? config.low_memory : config.high_memory) += range.length;
   }
   return config;
 }
@@ -61,6 +62,9 @@ Result<std::unique_ptr<Devices>> Devices::create(MachineConfig const& config, bu
                                                  bus::MachineControl& control, bus::MemoryWindows& windows) {
   auto devices = std::unique_ptr<Devices>{new Devices};
   devices->pci_ = TRY(create_pci_devices(config, executor, memory, control));
+  if (config.firmware != "linux" || has_vga(config)) {
+    windows.set(bus::WindowLayer::legacy_video, {{device::Vga::legacy_range}});
+  }
   if (config.firmware != "linux") {
     devices->firmware_ = TRY(FirmwareDevices::create(config, memory, windows));
     devices->address_map_.map_mmio(device::ShadowMemory::range, devices->firmware_->shadow());

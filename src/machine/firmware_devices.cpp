@@ -12,7 +12,6 @@ namespace {
 
 constexpr auto seabios_path = "/usr/share/seabios/bios-256k.bin";
 constexpr u64 smallest_rom{128 * KiB}, largest_rom{16 * MiB};
-constexpr GpaRange legacy_video{Gpa{0xA'0000}, 0x2'0000};
 
 std::vector<u8> little_endian(u64 value, u32 bytes) {
   auto result = std::vector<u8>(bytes);
@@ -66,7 +65,6 @@ Result<std::unique_ptr<FirmwareDevices>> FirmwareDevices::create(MachineConfig c
                                                          {.write = true, .create = true, .truncate = true}));
   }
   TRY_IN("firmware", made->describe(config, memory));
-  windows.set(bus::WindowLayer::legacy_video, {{legacy_video}});
   return made;
 }
 
@@ -80,8 +78,8 @@ FirmwareDevices::FirmwareDevices(memory::GuestMemory& memory, bus::MemoryWindows
 Result<> FirmwareDevices::describe(MachineConfig const& config, memory::GuestMemory const& memory) {
   using namespace device::fw_cfg_spec;
   auto low = u64{0};
-  for (auto const& block : memory.blocks()) {
-    if (block.range.start.value == 0) low = block.range.length;
+  for (auto const& range : memory.ram()) {
+    if (range.start.value == 0) low = range.length;
   }
   fw_cfg_.add(RamSize, little_endian(low, 8));
   fw_cfg_.add(Graphics, little_endian(0, 2));

@@ -64,7 +64,8 @@ Result<> Machine::prepare() {
     devices_->reset();
     engine_->reset();
     if (config_.firmware != "linux") return {};  // the processor begins in it
-    auto const rsdp = TRY_IN("acpi", firmware::store_acpi(memory_, {.vcpus = config_.cpus}));
+    auto const rsdp =
+        TRY_IN("acpi", firmware::store_acpi(memory_, {.vcpus = config_.cpus, .vga = has_vga(config_)}));
     auto const entry = TRY_IN("kernel", media_.load(memory_, rsdp));
     return engine_->set_vcpu_state(VcpuId{0}, start_state(entry));
   });

@@ -148,8 +148,9 @@ Result<PciDevices> create_pci_devices(MachineConfig const& config, bus::Executor
   add("rng", std::make_unique<virtio::Rng>());
   add("balloon", std::make_unique<virtio::Balloon>(memory));
   if (has_vga(config)) {
-    auto vga =
-        std::make_unique<device::Vga>(executor, TRY_IN("vga", memory.add_apart(device::Vga::memory_bytes)));
+    auto vga = std::make_unique<device::Vga>(
+        executor, TRY_IN("vga", memory.add_apart(device::Vga::memory_bytes)),
+        config.firmware == "linux" ? device::VgaStart::text_mode : device::VgaStart::blank);
     result.screen = vga.get();
     devices.push_back({"vga", std::move(vga)});
   }

@@ -189,9 +189,6 @@ Result<> check_config(MachineConfig const& config) {
                 fmt::format("memory: {} is not a multiple of 2MiB", format_size(config.memory.bytes)));
   }
   TRY(check_choice("vga", config.vga, {"auto", "std", "none"}));
-  if (config.vga == "std" && config.firmware == "linux") {
-    return fail(Errc::unsupported, "vga: 'std' needs firmware so far; use firmware: bios");
-  }
   if (config.firmware == "linux" && config.kernel.empty()) {
     return fail(
         Errc::invalid,

@@ -141,11 +141,17 @@ Result<Bytes> GuestMemory::add_apart(u64 bytes) {
   return Bytes{blocks_.back().host, bytes};
 }
 
+std::vector<GpaRange> GuestMemory::ram() const {
+  auto ranges = std::vector<GpaRange>{};
+  for (auto const& block : blocks_) {
+    if (block.range.start < apart && block.kind == RegionKind::ram) ranges.push_back(block.range);
+  }
+  return ranges;
+}
+
 u64 GuestMemory::ram_bytes() const {
   auto total = u64{0};
-  for (auto const& block : blocks_) {
-    if (block.range.start < apart && block.kind == RegionKind::ram) total += block.range.length;
-  }
+  for (auto const& range : ram()) total += range.length;
   return total;
 }
 

@@ -55,7 +55,8 @@ class GuestMemory {
   Result<Bytes> add_apart(u64 bytes);
   /// What add() and add_apart() made.
   Regions const& blocks() const { return blocks_; }
-  /// Of blocks of kind ram that have an address.
+  /// The machine's RAM, whatever windows lie over it.
+  std::vector<GpaRange> ram() const;
   u64 ram_bytes() const;
 
   /// In place of earlier windows; a later one of the list lies above the ones before it. One thread at a time,

@@ -9,7 +9,9 @@ using namespace vga_spec;
 
 namespace {
 
-bool is_depth(u16 bits) { return bits == 4 || bits == 8 || bits == 15 || bits == 16 || bits == 24 || bits == 32; }
+bool is_depth(u16 bits) {
+  return bits == 4 || bits == 8 || bits == 15 || bits == 16 || bits == 24 || bits == 32;
+}
 
 }  // namespace
 

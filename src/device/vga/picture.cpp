@@ -66,7 +66,8 @@ Vga::Mode Vga::mode() const {
   auto const columns = std::min(crtc[HorizontalDisplayEnd] + 1U, most_columns);
   auto const dots = (state_.sequencer[ClockingMode] & EightDots) != 0 ? 8U : 9U;
   auto const start = static_cast<u32>(crtc[StartAddressHigh] << 8 | crtc[StartAddressLow]);
-  auto const line_compare = crtc[LineCompare] | (crtc[Overflow] & 0x10U) << 4 | (crtc[MaximumScanLine] & 0x40U) << 3;
+  auto const line_compare =
+      crtc[LineCompare] | (crtc[Overflow] & 0x10U) << 4 | (crtc[MaximumScanLine] & 0x40U) << 3;
   result.height = lines();
   result.split = line_compare + 1;
   result.start = u64{start} * 4;
@@ -100,7 +101,8 @@ std::optional<display::TextScreen> Vga::text() const {
   }
   auto const cursor = static_cast<u32>(crtc[CursorHigh] << 8 | crtc[CursorLow]);
   auto const start = static_cast<u32>(shown.start / 4);
-  auto const is_on = (crtc[CursorStart] & CursorOff) == 0 && cursor >= start && cursor - start < screen.characters.size();
+  auto const is_on =
+      (crtc[CursorStart] & CursorOff) == 0 && cursor >= start && cursor - start < screen.characters.size();
   if (is_on) screen.cursor = cursor - start;
   return screen;
 }
@@ -139,7 +141,8 @@ void Vga::draw_text(display::Picture& picture) const {
       auto const y = i / screen.columns * height + line;
       if (y >= picture.height) break;
       auto glyph = memory_at(u64{4} * (font + character * font_bytes_per_character + line) + 2);
-      auto const in_cursor = screen.cursor == i && line >= (crtc[CursorStart] & 31U) && line <= (crtc[CursorEnd] & 31U);
+      auto const in_cursor =
+          screen.cursor == i && line >= (crtc[CursorStart] & 31U) && line <= (crtc[CursorEnd] & 31U);
       if (in_cursor) glyph = 0xFF;
       auto* const pixels = &picture.pixels[std::size_t{y} * picture.width + i % screen.columns * dots];
       for (auto dot = u32{0}; dot < dots; ++dot) {
@@ -154,7 +157,8 @@ void Vga::draw_text(display::Picture& picture) const {
 
 void Vga::draw_line(Mode const& mode, u32 line, std::span<u32> pixels) const {
   auto const scan_line = line * mode.repeat_y;
-  auto const start = scan_line >= mode.split ? (line - mode.split / mode.repeat_y) * mode.stride : mode.start + line * mode.stride;
+  auto const start = scan_line >= mode.split ? (line - mode.split / mode.repeat_y) * mode.stride
+                                             : mode.start + line * mode.stride;
   for (auto x = u32{0}; x < pixels.size(); ++x) {
     switch (mode.kind) {
       case Mode::Kind::bytes: {
@@ -164,12 +168,14 @@ void Vga::draw_line(Mode const& mode, u32 line, std::span<u32> pixels) const {
       case Mode::Kind::planar: {
         auto const at = start + u64{x / 8} * 4;
         auto pixel = u32{0};
-        for (auto plane = u32{0}; plane < 4; ++plane) pixel |= (memory_at(at + plane) >> (7 - x % 8) & 1U) << plane;
+        for (auto plane = u32{0}; plane < 4; ++plane)
+          pixel |= (memory_at(at + plane) >> (7 - x % 8) & 1U) << plane;
         pixels[x] = attribute_colour(static_cast<u8>(pixel));
         break;
       }
       case Mode::Kind::two_bit: {  // CGA: lines in two banks of 8 KiB, bytes by turns in planes 0 and 1
-        auto const offset = mode.start + (line & 1) * u64{0x2000} * 2 + (line / 2) * mode.stride + u64{x / 8} * 4;
+        auto const offset =
+            mode.start + (line & 1) * u64{0x2000} * 2 + (line / 2) * mode.stride + u64{x / 8} * 4;
         auto const byte = memory_at(offset + (x / 4 & 1));
         pixels[x] = attribute_colour(static_cast<u8>(byte >> (6 - x % 4 * 2) & 3));
         break;
@@ -178,8 +184,10 @@ void Vga::draw_line(Mode const& mode, u32 line, std::span<u32> pixels) const {
         auto const bytes = (mode.bits + 7) / 8;
         auto value = u32{0};
         for (auto i = u32{0}; i < bytes; ++i) value |= u32{memory_at(start + u64{x} * bytes + i)} << (8 * i);
-        if (mode.bits == 15) value = rgb(widen(value >> 10 & 31, 5), widen(value >> 5 & 31, 5), widen(value & 31, 5));
-        if (mode.bits == 16) value = rgb(widen(value >> 11, 5), widen(value >> 5 & 63, 6), widen(value & 31, 5));
+        if (mode.bits == 15)
+          value = rgb(widen(value >> 10 & 31, 5), widen(value >> 5 & 31, 5), widen(value & 31, 5));
+        if (mode.bits == 16)
+          value = rgb(widen(value >> 11, 5), widen(value >> 5 & 63, 6), widen(value & 31, 5));
         pixels[x] = value & 0xFF'FFFF;
         break;
       }

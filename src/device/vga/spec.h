@@ -2,8 +2,8 @@
 
 #include "vocab/integers.h"
 
-/// IBM's VGA as "IBM VGA/XGA Technical Reference Manual" (1992), chapter 2, describes its registers, and the Bochs
-/// display interface ("dispi") of Bochs and QEMU (QEMU docs/specs/standard-vga).
+/// IBM's VGA as "IBM VGA/XGA Technical Reference Manual" (1992), chapter 2, describes its registers, and the
+/// Bochs display interface ("dispi") of Bochs and QEMU (QEMU docs/specs/standard-vga).
 namespace vireo::device::vga_spec {
 
 enum Port : u16 {
@@ -71,7 +71,13 @@ enum Crtc : u8 {
 };
 enum CrtcBit : u8 { CrtcProtect = 1 << 7, DoubleScan = 1 << 7, CursorOff = 1 << 5 };
 
-enum Attribute : u8 { AttributeMode = 0x10, Overscan = 0x11, PlaneEnable = 0x12, ColourSelect = 0x14, attribute_count = 0x15 };
+enum Attribute : u8 {
+  AttributeMode = 0x10,
+  Overscan = 0x11,
+  PlaneEnable = 0x12,
+  ColourSelect = 0x14,
+  attribute_count = 0x15
+};
 enum AttributeBit : u8 { VideoEnable = 1 << 5, Blink = 1 << 3, PaletteHigh = 1 << 7, PixelWidth = 1 << 6 };
 
 enum Status1Bit : u8 { DisplayOff = 1 << 0, VerticalRetrace = 1 << 3 };
@@ -91,7 +97,13 @@ enum Dispi : u8 {
   dispi_count
 };
 inline constexpr u16 dispi_version{0xB0C5};
-enum DispiEnableBit : u16 { DispiEnabled = 1, GetCapabilities = 2, Dac8Bit = 0x20, LinearFrameBuffer = 0x40, NoClear = 0x80 };
+enum DispiEnableBit : u16 {
+  DispiEnabled = 1,
+  GetCapabilities = 2,
+  Dac8Bit = 0x20,
+  LinearFrameBuffer = 0x40,
+  NoClear = 0x80
+};
 inline constexpr u16 dispi_most_width{2560}, dispi_most_height{1600};
 
 // The PCI function, as guests' drivers know it.

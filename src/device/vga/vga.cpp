@@ -29,9 +29,10 @@ void set(std::array<u8, size>& registers, u8 index, u8 value) {
 
 }  // namespace
 
-Vga::Vga(bus::Executor& executor, Bytes video_memory)
+Vga::Vga(bus::Executor& executor, Bytes video_memory, VgaStart start)
     : executor_{executor},
       memory_{video_memory},
+      start_{start},
       config_{{.vendor = pci_vendor, .device = pci_device, .revision = 2, .class_code = class_vga}} {
   config_.add_bar(FrameBuffer, {bus::BarKind::memory32, memory_bytes});
   config_.add_bar(Registers, {bus::BarKind::memory32, registers_bytes});
@@ -41,6 +42,7 @@ Vga::Vga(bus::Executor& executor, Bytes video_memory)
 void Vga::reset() {
   state_ = {};
   config_.reset();
+  if (start_ == VgaStart::text_mode) begin_in_text_mode();
 }
 
 state::Saved Vga::save() const {
@@ -55,7 +57,8 @@ Result<> Vga::restore(state::Saved const& saved) {
   auto const config = bus::unnest(own, saved_config_base);
   auto state = State{};
   TRY(state::restore(own, state));
-  if (state.dac_part > 2 || state.dispi[DispiXres] > dispi_most_width || state.dispi[DispiYres] > dispi_most_height) {
+  if (state.dac_part > 2 || state.dispi[DispiXres] > dispi_most_width ||
+      state.dispi[DispiYres] > dispi_most_height) {
     return fail(Errc::corrupt, "vga: a field is out of range");
   }
   TRY(config_.restore(config));
@@ -64,8 +67,8 @@ Result<> Vga::restore(state::Saved const& saved) {
 }
 
 std::span<bus::PortRange const> Vga::ports() const {
-  static constexpr auto ranges =
-      std::array<bus::PortRange, 4>{{{CrtcIndexMono, 2}, {Status1Mono, 1}, {AttributeWrite, 32}, {DispiIndex, 2}}};
+  static constexpr auto ranges = std::array<bus::PortRange, 4>{
+      {{CrtcIndexMono, 2}, {Status1Mono, 1}, {AttributeWrite, 32}, {DispiIndex, 2}}};
   return ranges;
 }
 
@@ -83,7 +86,8 @@ void Vga::write_port(u16 port, u8 width, u32 value) {
     return;
   }
   if (port == DispiData) return write_dispi(static_cast<u16>(value));
-  for (auto i = u8{0}; i < width; ++i) write_register(static_cast<u16>(port + i), static_cast<u8>(value >> (8 * i)));
+  for (auto i = u8{0}; i < width; ++i)
+    write_register(static_cast<u16>(port + i), static_cast<u8>(value >> (8 * i)));
 }
 
 u8 Vga::read_register(u16 port) {
@@ -153,7 +157,8 @@ u8 Vga::read_status1() {
 /// Registers 0 to 7 may be protected, all but the bit of the line compare.
 void Vga::write_crtc(u8 value) {
   constexpr u8 line_compare_bit{1 << 4};
-  auto const is_protected = (state_.crtc[VerticalRetraceEnd] & CrtcProtect) != 0 && state_.crtc_index <= Overflow;
+  auto const is_protected =
+      (state_.crtc[VerticalRetraceEnd] & CrtcProtect) != 0 && state_.crtc_index <= Overflow;
   if (!is_protected) return set(state_.crtc, state_.crtc_index, value);
   if (state_.crtc_index != Overflow) return;
   auto& overflow = state_.crtc[Overflow];
@@ -212,7 +217,8 @@ void Vga::write_bar(u8 bar, u64 offset, u8 width, u64 value) {
   }
   if (offset >= registers_vga && offset + width <= registers_vga_end) {
     for (auto i = u8{0}; i < width; ++i) {
-      write_register(static_cast<u16>(AttributeWrite + offset - registers_vga + i), static_cast<u8>(value >> (8 * i)));
+      write_register(static_cast<u16>(AttributeWrite + offset - registers_vga + i),
+                     static_cast<u8>(value >> (8 * i)));
     }
     return;
   }

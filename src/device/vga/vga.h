@@ -10,9 +10,12 @@
 
 namespace vireo::device {
 
-/// A VGA with the Bochs display interface: text, planar, CGA and 256-colour modes, and a linear frame buffer of up to
-/// 2560 by 1600. Video memory keeps its four planes side by side in each dword; chained modes and the frame buffer see
-/// it byte by byte. A reset leaves it as it is, as hardware does.
+/// How the registers are after a reset: as hardware has them, or as a BIOS would leave them.
+enum class VgaStart : u8 { blank, text_mode };
+
+/// A VGA with the Bochs display interface: text, planar, CGA and 256-colour modes, and a linear frame buffer of
+/// up to 2560 by 1600. Video memory keeps its four planes side by side in each dword; chained modes and the
+/// frame buffer see it byte by byte. A reset leaves it as it is, as hardware does.
 class Vga final : public bus::Device,
                   public bus::PioTarget,
                   public bus::MmioTarget,
@@ -23,7 +26,7 @@ class Vga final : public bus::Device,
   static constexpr GpaRange legacy_range{Gpa{0xA'0000}, 0x2'0000};
 
   /// `video_memory` has memory_bytes and outlives the device, as `executor` does.
-  Vga(bus::Executor& executor, Bytes video_memory);
+  Vga(bus::Executor& executor, Bytes video_memory, VgaStart start);
 
   // bus::Device
   bus::PioTarget* pio() override { return this; }
@@ -99,11 +102,11 @@ class Vga final : public bus::Device,
   struct Mode {  // what the registers make of video memory
     enum class Kind : u8 { text, planar, two_bit, bytes, direct };
     Kind kind{};
-    u32 width{}, height{};   // pixels
+    u32 width{}, height{};  // pixels
     u32 repeat_x{1}, repeat_y{1};
-    u32 bits{};              // direct: of a pixel
-    u64 start{}, stride{};   // bytes
-    u32 split{~u32{0}};      // the line from which memory's start is shown
+    u32 bits{};             // direct: of a pixel
+    u64 start{}, stride{};  // bytes
+    u32 split{~u32{0}};     // the line from which memory's start is shown
   };
   struct Place {  // of an address in the window
     u64 offset{};
@@ -119,6 +122,9 @@ class Vga final : public bus::Device,
   void write_dac(u8 value);
   u8 read_dac();
   bool is_colour() const { return (state_.misc & vga_spec::ColourPorts) != 0; }
+
+  // text_mode.cpp
+  void begin_in_text_mode();
 
   // dispi.cpp
   bool dispi_on() const { return (state_.dispi[vga_spec::DispiEnable] & vga_spec::DispiEnabled) != 0; }
@@ -145,6 +151,7 @@ class Vga final : public bus::Device,
 
   bus::Executor& executor_;
   Bytes memory_;
+  VgaStart start_;
   bus::PciConfigSpace config_;
   State state_;
 };

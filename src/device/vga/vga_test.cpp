@@ -82,7 +82,7 @@ class VgaTest : public ::testing::Test {
 
   bus::ManualExecutor executor;
   std::vector<std::byte> memory = std::vector<std::byte>(Vga::memory_bytes);
-  Vga vga{executor, memory};
+  Vga vga{executor, memory, VgaStart::blank};
 };
 
 TEST_F(VgaTest, ShowsCharactersOfTextModes) {
@@ -97,6 +97,16 @@ TEST_F(VgaTest, ShowsCharactersOfTextModes) {
   EXPECT_EQ(screen.cursor, 85u);
   EXPECT_EQ(screen.attributes[0], 7);
   EXPECT_EQ(read(text_window + 2), 'e');
+}
+
+TEST_F(VgaTest, BeginsInTextModeWhereNoBiosSetsOne) {
+  auto ready = Vga{executor, memory, VgaStart::text_mode};
+  ready.write_mmio(text_window + 160, 2, 0x0741);
+  auto const screen = ready.text().value();
+  EXPECT_EQ(screen.columns, 80u);
+  EXPECT_EQ(screen.rows, 25u);
+  EXPECT_EQ(screen.to_text().substr(0, 2), "\nA");
+  EXPECT_EQ(ready.picture().width, 720u);
 }
 
 TEST_F(VgaTest, ScrollsByItsStartAddressAndHidesTheCursor) {
@@ -276,14 +286,15 @@ TEST_F(VgaTest, AnyRegistersGiveAPicture) {
 }
 
 TEST_F(VgaTest, KeepsTheDeviceContract) {
-  bus::contract::expect_device_contract([&] { return std::make_unique<Vga>(executor, memory); },
-                                        [](Vga& device) {
-                                          device.write_port(MiscWrite, 1, 0x63);
-                                          device.write_port(SequencerIndex, 2, 0x0F02);
-                                          device.write_port(AttributeWrite, 1, 3);
-                                          device.write_port(DacWriteIndex, 1, 9);
-                                          device.write_port(DacData, 1, 9);
-                                        });
+  bus::contract::expect_device_contract(
+      [&] { return std::make_unique<Vga>(executor, memory, VgaStart::blank); },
+      [](Vga& device) {
+        device.write_port(MiscWrite, 1, 0x63);
+        device.write_port(SequencerIndex, 2, 0x0F02);
+        device.write_port(AttributeWrite, 1, 3);
+        device.write_port(DacWriteIndex, 1, 9);
+        device.write_port(DacData, 1, 9);
+      });
 }
 
 }  // namespace

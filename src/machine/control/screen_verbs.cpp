@@ -39,11 +39,12 @@ Result<Nothing> send(Machine& machine, std::vector<display::ScanCodes> const& al
 void add_screen_verbs(VerbTable& verbs, Machine& machine) {
   verbs.add<Nothing>("screen-text", "the screen's characters, in a text mode",
                      [&](Nothing const&) { return screen_text(machine); });
-  verbs.add<Keys>("key", "press keys together, as [\"ctrl\",\"alt\",\"delete\"]", [&](Keys const& wish) -> Result<Nothing> {
-    return send(machine, {TRY(display::press(wish.keys))});
-  });
+  verbs.add<Keys>(
+      "key", "press keys together, as [\"ctrl\",\"alt\",\"delete\"]",
+      [&](Keys const& wish) -> Result<Nothing> { return send(machine, {TRY(display::press(wish.keys))}); });
   verbs.add<Typing>("type", "type text on a US keyboard", [&](Typing const& wish) -> Result<Nothing> {
-    if (wish.text.size() > longest_text) return fail(Errc::invalid, fmt::format("text: at most {} bytes", longest_text));
+    if (wish.text.size() > longest_text)
+      return fail(Errc::invalid, fmt::format("text: at most {} bytes", longest_text));
     auto const codes = TRY(display::type(wish.text));
     return send(machine, codes);
   });

@@ -79,8 +79,7 @@ class Importer {
     for (auto number = std::size_t{1}; number <= from.disks.size(); ++number) TRY(bring_disk(number));
     map_networks();
     TRY(bring_boot_files());
-    auto checked = machine::check_config(config_);
-    if (!checked && !config_.kernel.empty()) return checked;
+    TRY(machine::check_config(config_));
     TRY(host::write_text(spec, machine::write_spec(config_)));
     made_.clear();
     for (auto const& line : warnings_) fmt::print(stderr, "vireo: warning: {}\n", line);
@@ -100,7 +99,7 @@ class Importer {
     config_.memory.bytes = std::max(align_up(from.memory, 2 * MiB), machine::min_memory);
     if (config_.memory.bytes != from.memory)
       warn(fmt::format("{} bytes of memory instead of {}", config_.memory.bytes, from.memory));
-    if (from.efi) warn("its UEFI firmware is not there yet");
+    if (from.efi) warn("it has UEFI firmware there, and starts in a BIOS here");
     return {};
   }
 
@@ -160,7 +159,7 @@ class Importer {
   Result<> bring_boot_files() {
     auto const& from = package_.appliance();
     if (from.kernel.empty()) {
-      warn("there is no firmware yet that starts its boot loader: name a kernel in the spec, or with --kernel");
+      config_.firmware = "bios";
       return {};
     }
     config_.kernel = in_folder(config_.name + "-kernel");

@@ -77,15 +77,17 @@ Result<> pool_create(Arguments arguments) {
   auto words = Words{};
   auto alarm = u64{spec.alarm_percent};
   auto promise = u64{spec.promise_percent};
-  auto command = Command{.usage = "vireo pool create NAME --location FOLDER [OPTION]...",
+  auto command = Command{.usage = "vireo pool create NAME --location FOLDER|URL [OPTION]...",
                          .summary = "Makes a storage pool: a place for the disks of many machines.",
                          .options = {},
                          .positional = into(words)};
   command.options = {
-      {"--location", "FOLDER", "where volumes lie; is made when missing", into(spec.location)},
-      {"--kind", "KIND", "directory", into(spec.kind)},
+      {"--location", "FOLDER|URL", "where volumes lie: a folder, or nfs://HOST/EXPORT/FOLDER",
+       into(spec.location)},
+      {"--kind", "KIND", "directory or nfs (by the location)", into(spec.kind)},
       {"--disk-format", "FORMAT", "of new volumes (qcow2)", into(spec.format)},
-      {"--capacity", "SIZE", "use no more (as much as there is)", into_size(spec.capacity)},
+      {"--capacity", "SIZE", "use no more (as much as there is; nfs: must be stated)",
+       into_size(spec.capacity)},
       {"--alarm", "PERCENT", "of the capacity in use (85)", into_number(alarm)},
       {"--promise", "PERCENT", "of the capacity that volumes may have together (200); 0: any amount",
        into_number(promise)}};
@@ -97,7 +99,8 @@ Result<> pool_create(Arguments arguments) {
   spec.format = format_named(spec.format);
   spec.alarm_percent = static_cast<u32>(alarm);
   spec.promise_percent = static_cast<u32>(promise);
-  if (!spec.location.empty())
+  if (spec.location.starts_with("nfs://")) spec.kind = "nfs";
+  if (!spec.location.empty() && spec.kind == "directory")
     spec.location = std::filesystem::absolute(spec.location, failure).lexically_normal().string();
   return PoolStore{}.add(spec);
 }

@@ -52,6 +52,8 @@ class PoolTest(unittest.TestCase):
     def test_kinds_that_are_not_there_are_named(self):
         self.ask("pool", "create", "far", "--kind", "rbd", "--location", "/x", status=1)
         self.assertIn("rbd is not there yet", self.said)
+        self.ask("pool", "create", "far", "--location", "nfs://host/a/b", status=2)
+        self.assertIn("capacity", self.said)
         self.ask("pool", "create", "far", "--kind", "tape", "--location", "/x", status=2)
 
 

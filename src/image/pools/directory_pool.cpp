@@ -10,9 +10,7 @@
 #include <cerrno>
 #include <filesystem>
 #include <set>
-#include <thread>
 
-#include "host/clock.h"
 #include "host/system_error.h"
 #include "image/backend.h"
 #include "image/bitmaps/sidecar.h"
@@ -21,15 +19,14 @@
 #include "image/operations/describe.h"
 #include "image/operations/resize.h"
 #include "image/operations/snapshot.h"
+#include "image/pools/promise.h"
 #include "image/storage.h"
-#include "vocab/units.h"
 
 namespace vireo::image {
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr u64 lock_patience_ns{30'000'000'000};
 constexpr std::array<std::string_view, 6> extensions{"raw", "qcow2", "vmdk", "vhd", "vhdx", "vdi"};
 
 u64 bytes_on_disk(std::string const& path) {
@@ -54,20 +51,10 @@ std::string backing_of(std::string const& path, Description const& description) 
   return name_beside(path, name);
 }
 
-/// Saturating: a percentage of 16 EiB is no number.
-u64 percent(u64 bytes, u64 parts) {
-  auto const product = static_cast<unsigned __int128>(bytes) * parts / 100;
-  return product > ~u64{0} ? ~u64{0} : static_cast<u64>(product);
-}
-
-struct Space {
-  u64 all{};
-  u64 free{};
-};
-Result<Space> space_at(std::string const& folder) {
+Result<PoolSpace> space_at(std::string const& folder) {
   struct statvfs status{};
   if (::statvfs(folder.c_str(), &status) != 0) return host::fail_errno(errno, folder);
-  return Space{status.f_blocks * status.f_frsize, status.f_bavail * status.f_frsize};
+  return PoolSpace{status.f_blocks * status.f_frsize, status.f_bavail * status.f_frsize};
 }
 
 }  // namespace
@@ -108,58 +95,29 @@ Result<std::vector<Volume>> DirectoryPool::volumes() {
 }
 
 Result<PoolFigures> DirectoryPool::figures() {
-  auto const space = TRY(space_at(spec_.location));
-  auto figures = PoolFigures{};
-  for (auto const& each : TRY(volumes())) {
-    figures.promised += each.bytes;
-    figures.used += each.used;
-  }
+  auto space = TRY(space_at(spec_.location));
+  auto const all = TRY(volumes());
   // Others may use the file system too: what is theirs is no room of this pool's.
-  auto const reachable = figures.used + space.free;
-  figures.capacity = spec_.capacity == 0 ? reachable : std::min(spec_.capacity, reachable);
-  figures.free = std::min(space.free, figures.capacity - std::min(figures.used, figures.capacity));
-  auto const most = spec_.promise_percent == 0 ? ~u64{0} : percent(figures.capacity, spec_.promise_percent);
-  figures.may_promise = most - std::min(figures.promised, most);
-  figures.alarm = figures.used >= percent(figures.capacity, spec_.alarm_percent);
-  return figures;
+  space.all = space.free;
+  for (auto const& each : all) space.all += each.used;
+  return figures_of(spec_, all, space);
 }
 
 Result<host::File> DirectoryPool::lock() const {
-  auto file = TRY(host::File::open(spec_.location + "/.vireo-pool.lock", {.write = true, .create = true}));
-  auto const deadline = host::monotonic_ns() + lock_patience_ns;
-  while (true) {
-    auto const locked = file.lock(host::File::Lock::exclusive);
-    if (locked) return file;
-    if (locked.error().code() != Errc::busy || host::monotonic_ns() > deadline)
-      return fail(locked.error().code(), fmt::format("pool {}: {}", spec_.name, locked.error().what()));
-    std::this_thread::sleep_for(std::chrono::milliseconds{20});
-  }
-}
-
-Result<> DirectoryPool::check_promise(u64 more) {
-  auto const now = TRY(figures());
-  if (more <= now.may_promise) return {};
-  return fail(Errc::no_space,
-              fmt::format("pool {}: {} more is too much: {} of {} are promised already, and {} percent may be",
-                          spec_.name, format_size(more), format_size(now.promised), format_size(now.capacity),
-                          spec_.promise_percent));
+  return lock_pool(spec_.name, spec_.location + "/.vireo-pool.lock");
 }
 
 Result<Volume> DirectoryPool::create(std::string const& name, u64 bytes, std::string const& format,
                                      Preallocation preallocation) {
-  TRY(check_pool_name("volume", name));
+  TRY(check_new_volume(spec_, name, format));
   auto const kind = format.empty() ? spec_.format : format;
-  if (std::ranges::find(extensions, kind) == extensions.end())
-    return fail(Errc::invalid, fmt::format("volume format '{}': raw, qcow2, vmdk, vhd, vhdx or vdi", kind));
   auto const held = TRY(lock());
   for (auto const& each : TRY(volumes())) {
     if (each.name == name)
       return fail(Errc::busy, fmt::format("pool {}: volume '{}' exists", spec_.name, name));
   }
-  TRY(check_promise(bytes));
-  auto const reserves = preallocation == Preallocation::full || preallocation == Preallocation::falloc;
-  if (reserves && bytes > TRY(figures()).free)
-    return fail(Errc::no_space, fmt::format("pool {}: has no room for {}", spec_.name, format_size(bytes)));
+  auto const now = TRY(figures());
+  TRY(check_promise(spec_, now, bytes, preallocation));
   auto const path = fmt::format("{}/{}.{}", spec_.location, name, kind);
   TRY(create_image({.path = path, .format = kind, .bytes = bytes, .preallocation = preallocation}));
   return find(name);
@@ -168,7 +126,8 @@ Result<Volume> DirectoryPool::create(std::string const& name, u64 bytes, std::st
 Result<> DirectoryPool::resize(std::string const& name, u64 bytes, bool shrink) {
   auto const held = TRY(lock());
   auto const volume = TRY(find(name));
-  if (bytes > volume.bytes) TRY(check_promise(bytes - volume.bytes));
+  auto const now = TRY(figures());
+  if (bytes > volume.bytes) TRY(check_promise(spec_, now, bytes - volume.bytes, Preallocation::off));
   return resize_image({.path = volume.path, .format = volume.format, .bytes = bytes, .shrink = shrink});
 }
 

@@ -21,7 +21,6 @@ class DirectoryPool final : public Pool {
  private:
   /// Held while something is promised or deleted.
   Result<host::File> lock() const;
-  Result<> check_promise(u64 more);
   PoolSpec spec_;
 };
 

@@ -5,8 +5,10 @@
 #include <algorithm>
 #include <array>
 
+#include "image/backend.h"
 #include "image/formats.h"
 #include "image/pools/directory_pool.h"
+#include "image/pools/remote_pool.h"
 #include "vocab/units.h"
 
 namespace vireo::image {
@@ -32,14 +34,20 @@ Result<> check_pool_spec(PoolSpec const& spec) {
   auto const in = [&](std::string_view text) {
     return fail(Errc::invalid, fmt::format("pool {}: {}", spec.name, text));
   };
-  if (spec.kind == "nfs" || spec.kind == "iscsi" || spec.kind == "rbd") {
+  if (spec.kind == "iscsi" || spec.kind == "rbd") {
     return fail(
         Errc::unsupported,
         fmt::format("pool {}: kind {} is not there yet; a share that the host has mounted is a directory",
                     spec.name, spec.kind));
   }
-  if (spec.kind != "directory") return in(fmt::format("kind '{}': directory", spec.kind));
-  if (!spec.location.starts_with('/')) return in("location: a folder's absolute path");
+  if (spec.kind != "directory" && spec.kind != "nfs")
+    return in(fmt::format("kind '{}': directory or nfs", spec.kind));
+  if (spec.kind == "directory" && !spec.location.starts_with('/'))
+    return in("location: a folder's absolute path");
+  if (spec.kind == "nfs" && (!spec.location.starts_with("nfs://") || !holds_files(spec.location)))
+    return in("location: nfs://HOST/EXPORT/FOLDER");
+  if (spec.kind == "nfs" && spec.capacity == 0)
+    return in("capacity: must be stated, since the server is not asked");
   if (find_format(spec.format) == nullptr || spec.format == "luks")
     return in(fmt::format("format '{}': raw, qcow2, vmdk, vhd, vhdx or vdi", spec.format));
   if (spec.alarm_percent == 0 || spec.alarm_percent > 100) return in("alarm: 1 to 100 percent");
@@ -61,6 +69,7 @@ Result<Volume> Pool::find(std::string const& name) {
 
 Result<std::unique_ptr<Pool>> open_pool(PoolSpec const& spec) {
   TRY(check_pool_spec(spec));
+  if (spec.kind == "nfs") return std::make_unique<RemotePool>(spec);
   TRY(host::make_folders(spec.location));
   return std::make_unique<DirectoryPool>(spec);
 }

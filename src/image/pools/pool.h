@@ -12,9 +12,9 @@ namespace vireo::image {
 struct PoolSpec {
   std::string name{};
   std::string kind{"directory"};
-  std::string location{};       // directory: the folder
+  std::string location{};       // directory: the folder; nfs: nfs://HOST/EXPORT/FOLDER
   std::string format{"qcow2"};  // of new volumes
-  u64 capacity{};               // bytes; 0: as much as there is
+  u64 capacity{};               // bytes; 0: as much as there is; nfs: must be stated
   u32 alarm_percent{85};        // of the capacity in use
   u32 promise_percent{200};     // of the capacity may be promised; 0: any amount
 };

@@ -16,6 +16,7 @@ int stop_command(std::span<char const* const> arguments);
 int kill_command(std::span<char const* const> arguments);
 int events_command(std::span<char const* const> arguments);
 int screen_command(std::span<char const* const> arguments);
+int screenshot_command(std::span<char const* const> arguments);
 int key_command(std::span<char const* const> arguments);
 int type_command(std::span<char const* const> arguments);
 /// `vireo disk VERB VM ...`: the disks of a machine that runs.

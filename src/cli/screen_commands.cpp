@@ -3,7 +3,9 @@
 #include "cli/image_tool.h"
 #include "cli/machine_commands.h"
 #include "cli/options.h"
+#include "host/file.h"
 #include "machine/control/control_client.h"
+#include "vocab/base64.h"
 
 namespace vireo::cli {
 namespace {
@@ -20,11 +22,25 @@ Result<> show_screen(Arguments arguments) {
                                .positional = into(words)};
   if (TRY(parse(command, arguments)) == Parsed::help_shown) return {};
   if (words.size() != 1) return fail(Errc::invalid, "screen takes one machine; 'vireo ps' lists them");
-  if (!text) return fail(Errc::invalid, "screen: say --text; pictures do not come this way yet");
+  if (!text) return fail(Errc::invalid, "screen: say --text, or take a picture with vireo screenshot");
   auto client = TRY(ControlClient::connect(words[0]));
   auto const screen = TRY_IN(words[0], client.call<ScreenText>("screen-text", Nothing{}));
   fmt::print("{}", screen.text);
   return {};
+}
+
+Result<> take_screenshot(Arguments arguments) {
+  auto words = Words{};
+  auto const command = Command{.usage = "vireo screenshot VM OUT.png",
+                               .summary = "Writes a picture of what a machine's screen shows.",
+                               .options = {},
+                               .positional = into(words)};
+  if (TRY(parse(command, arguments)) == Parsed::help_shown) return {};
+  if (words.size() != 2) return fail(Errc::invalid, "screenshot takes a machine and a file, as 'vm out.png'");
+  auto client = TRY(ControlClient::connect(words[0]));
+  auto const shot = TRY_IN(words[0], client.call<Screenshot>("screenshot", Nothing{}));
+  auto const png = TRY_IN(words[0], from_base64(shot.png));
+  return host::write_text(words[1], std::string{png.begin(), png.end()});
 }
 
 /// "ctrl-alt-delete": names with '-' between them; a '-' that ends the text is the key itself.
@@ -76,6 +92,7 @@ Result<> type_text(Arguments arguments) {
 }  // namespace
 
 int screen_command(Arguments arguments) { return machine_status(show_screen(arguments)); }
+int screenshot_command(Arguments arguments) { return machine_status(take_screenshot(arguments)); }
 int key_command(Arguments arguments) { return machine_status(press_keys(arguments)); }
 int type_command(Arguments arguments) { return machine_status(type_text(arguments)); }
 

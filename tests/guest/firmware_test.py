@@ -28,6 +28,16 @@ class Bios(unittest.TestCase):
             time.sleep(0.1)
         return shown
 
+    def colours_of(self, name):
+        """Width, height and lines of one colour of a screen's picture, which a second program reads."""
+        picture = self.folder / "shot.png"
+        self.vireo("screenshot", name, str(picture))
+        pnm = subprocess.run(["pngtopnm", str(picture)], capture_output=True, check=True).stdout
+        _, size, _, pixels = pnm.split(b"\n", 3)
+        width, height = (int(each) for each in size.split())
+        lines = [pixels[3 * width * line:3 * width * (line + 1)] for line in range(height)]
+        return width, height, sum(line == line[:3] * width for line in lines)
+
     def boot(self, *options, sector="services"):
         disk = self.folder / "disk.raw"
         boot_sector.write_disk(sector, disk)
@@ -67,6 +77,8 @@ class Bios(unittest.TestCase):
             deadline = time.monotonic() + 60
             while subprocess.run([guest.VIREO, "screen", "screen", "--text"], capture_output=True).returncode == 0:
                 self.assertLess(time.monotonic(), deadline)
+            while (shown := self.colours_of("screen")) != (320, 200, 200):  # the guest may still be drawing
+                self.assertLess(time.monotonic(), deadline, shown)
             self.vireo("key", "screen", "f2")
             while subprocess.run([guest.VIREO, "screen", "screen", "--text"], capture_output=True).returncode != 0:
                 self.assertLess(time.monotonic(), deadline)

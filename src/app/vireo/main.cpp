@@ -46,6 +46,7 @@ constexpr std::array verbs{
     Verb{"kill", "end a machine at once", cli::kill_command},
     Verb{"events", "print what happened to a machine", cli::events_command},
     Verb{"screen", "print what a machine shows", cli::screen_command},
+    Verb{"screenshot", "take a picture of what a machine shows", cli::screenshot_command},
     Verb{"key", "press keys of a machine", cli::key_command},
     Verb{"type", "type text into a machine", cli::type_command},
     Verb{"disk", "look after the disks of a machine that runs", cli::disk_command},

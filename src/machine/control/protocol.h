@@ -130,6 +130,16 @@ struct ScreenText {
   }
 };
 
+struct Screenshot {
+  u32 width{}, height{};  // pixels
+  std::string png;        // base64
+  static void fields(auto&& s, auto&& f) {
+    f("width", s.width);
+    f("height", s.height);
+    f("png", s.png);
+  }
+};
+
 /// Keys that are pressed together, one after the other, and then let go: {"ctrl","alt","delete"}.
 struct Keys {
   std::vector<std::string> keys;

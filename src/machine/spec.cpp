@@ -208,7 +208,7 @@ Result<> check_config(MachineConfig const& config) {
   for (auto const& disk : config.disks) {
     if (disk.path.empty()) return fail(Errc::invalid, "disks: a disk has no path");
     if (!disk.format.empty())
-      TRY(check_choice("disks: format", disk.format, {"raw", "qcow2", "vdi", "vhd", "vhdx", "vmdk"}));
+      TRY(check_choice("disks: format", disk.format, {"raw", "qcow2", "vdi", "vhd", "vhdx", "vmdk", "luks"}));
     TRY(check_choice("disks: cache", disk.cache,
                      {"writeback", "none", "writethrough", "directsync", "unsafe"}));
     if (!disk.on_error.empty()) TRY_IN("disks: on_error", device::parse_error_policy(disk.on_error));

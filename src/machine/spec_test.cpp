@@ -30,6 +30,14 @@ TEST(Spec, ReadsJson) {
   EXPECT_EQ(config->memory.bytes, u64{2} << 30);
 }
 
+TEST(Spec, TakesDisksThatAreEncryptedAsAWhole) {
+  auto config = MachineConfig{.kernel = "vmlinuz"};
+  config.disks.push_back({.path = "a.luks", .format = "luks", .key_file = "key"});
+  EXPECT_TRUE(check_config(config));
+  config.disks[0].format = "luks3";
+  EXPECT_FALSE(check_config(config));
+}
+
 TEST(Spec, NamesLineAndNearestKeyOfAnUnknownKey) {
   auto const config = read_spec(std::string{head} + "  cpus: 2\n  memroy: 1GiB\n", "vm.yaml");
 

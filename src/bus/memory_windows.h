@@ -7,7 +7,7 @@
 namespace vireo::bus {
 
 /// Who lays windows over guest memory; later ones lie above earlier ones.
-enum class WindowLayer : u8 { legacy_video, shadow, flash, a20, count };
+enum class WindowLayer : u8 { legacy_video, shadow, pci, flash, a20, count };
 
 /// What guest-physical addresses show while the machine runs. Executor only, also within a register access; on
 /// return no vCPU uses what it knew of them before.

@@ -7,6 +7,7 @@
 #include "bus/access.h"
 #include "bus/lines.h"
 #include "state/saved.h"
+#include "vocab/bytes.h"
 #include "vocab/result.h"
 
 namespace vireo::bus {
@@ -99,6 +100,9 @@ class PciFunction {
   virtual void config_reading(u16 /*offset*/, u8 /*width*/) {}
   virtual u64 read_bar(u8 bar, u64 offset, u8 width) = 0;
   virtual void write_bar(u8 bar, u64 offset, u8 width, u64 value) = 0;
+  /// The memory that a BAR shows as it is, so that processors reach it without the function; as long as the
+  /// BAR, or empty: every access comes to read_bar() and write_bar().
+  virtual Bytes bar_memory(u8 /*bar*/) { return {}; }
   /// The wire behind the interrupt pin; set once when the function is plugged in.
   virtual void connect_intx(IrqLine* line) = 0;
 };

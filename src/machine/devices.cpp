@@ -41,11 +41,13 @@ device::RtcConfig rtc_config(memory::GuestMemory const& memory) {
 /// What does not vary between machines, with its wires into the engine.
 struct Devices::Fixed {
   Fixed(bus::Executor& executor, memory::GuestMemory& memory, engine::Engine& engine,
-        bus::MachineControl& control, bus::AddressMap& map, FirmwareDevices* firmware)
+        bus::MachineControl& control, bus::AddressMap& map, FirmwareDevices* firmware,
+        bus::MemoryWindows& windows)
       : extint{engine},
         msi{engine},
         chipset{rtc_config(memory),
-                {executor, map, msi, control, extint, firmware != nullptr ? &firmware->shadow() : nullptr}} {}
+                {executor, map, msi, control, extint, firmware != nullptr ? &firmware->shadow() : nullptr,
+                 &windows}} {}
 
   ExtintLine extint;
   EngineMsi msi;
@@ -74,7 +76,7 @@ Result<std::unique_ptr<Devices>> Devices::create(MachineConfig const& config, bu
     }
   }
   devices->fixed_ = std::make_unique<Fixed>(executor, memory, engine, control, devices->address_map_,
-                                            devices->firmware_.get());
+                                            devices->firmware_.get(), windows);
   auto& chipset = devices->fixed_->chipset;
   auto slot = first_pci_slot;
   for (auto const& [name, device] : devices->pci_.devices) {

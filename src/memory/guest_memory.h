@@ -41,6 +41,7 @@ class GuestMemory {
     GpaRange range;     // page-aligned
     std::byte* host{};  // range.length bytes of one block
     RegionKind kind{};
+    bool operator==(Window const&) const = default;
   };
 
   GuestMemory();

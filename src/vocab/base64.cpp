@@ -29,7 +29,8 @@ Result<std::vector<u8>> from_base64(std::string_view text) {
     for (auto i = std::size_t{0}; i < 4; ++i) {
       auto const is_padding = text[at + i] == '=' && at + 4 == text.size() && i >= 2 && text.back() == '=';
       auto const value = is_padding ? 0 : alphabet.find(text[at + i]);
-      if (value == std::string_view::npos) return fail(Errc::invalid, "base64: a character that does not belong");
+      if (value == std::string_view::npos)
+        return fail(Errc::invalid, "base64: a character that does not belong");
       if (is_padding) count = std::min(count, i - 1);
       group = group << 6 | static_cast<u32>(value);
     }

@@ -26,7 +26,8 @@ TEST(Base64, ReadsWhatItWrites) {
 }
 
 TEST(Base64, RefusesOtherText) {
-  for (auto const* const text : {"Zg=", "Z===", "Zg==Zg==", "Zm9*", "====", "Zg=a"}) EXPECT_FALSE(from_base64(text)) << text;
+  for (auto const* const text : {"Zg=", "Z===", "Zg==Zg==", "Zm9*", "====", "Zg=a"})
+    EXPECT_FALSE(from_base64(text)) << text;
 }
 
 }  // namespace

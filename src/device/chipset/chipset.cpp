@@ -15,7 +15,8 @@ Chipset::Chipset(RtcConfig const& config, ChipsetHost const& host)
       com2_{bus::address_plan::com2, router_.attach(gsi_com2)},
       i8042_{router_.attach(gsi_keyboard), host.control},
       acpi_pm_{host.executor, router_.attach(gsi_sci), host.control},
-      pci_bus_{host.map, host.msi, [this](u8 gsi) -> bus::IrqLine& { return router_.attach(gsi); }},
+      pci_bus_{host.map, host.msi, [this](u8 gsi) -> bus::IrqLine& { return router_.attach(gsi); },
+               host.windows},
       host_bridge_{pci_bus_, host.control, host.shadow},
       isa_bridge_{pci_bus_} {
   for (auto const& [name, device] : devices()) {

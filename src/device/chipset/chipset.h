@@ -24,8 +24,9 @@ struct ChipsetHost {
   bus::AddressMap& map;
   bus::MsiSink& msi;
   bus::MachineControl& control;
-  bus::IrqLine& pic_output;  // INTR of the boot processor's local APIC (LINT0)
-  ShadowMemory* shadow{};    // null: there is no firmware, and its place is plain RAM
+  bus::IrqLine& pic_output;       // INTR of the boot processor's local APIC (LINT0)
+  ShadowMemory* shadow{};         // null: there is no firmware, and its place is plain RAM
+  bus::MemoryWindows* windows{};  // null: BARs are reached through their functions only
 };
 
 /// The fixed part of a PC: all devices of device/chipset and device/pci, wired and mapped.

@@ -49,6 +49,8 @@ class PciBus::Window final : public bus::PioTarget, public bus::MmioTarget {
     function_.write_bar(bar_, at.value - base_, width, value);
   }
 
+  Bytes memory() const { return is_io_ ? Bytes{} : function_.bar_memory(bar_); }
+
  private:
   bus::AddressMap& map_;
   bus::PciFunction& function_;
@@ -60,8 +62,9 @@ class PciBus::Window final : public bus::PioTarget, public bus::MmioTarget {
   GpaRange range_{};
 };
 
-PciBus::PciBus(bus::AddressMap& map, bus::MsiSink& msi, std::function<bus::IrqLine&(u8)> attach_line)
-    : map_{map}, msi_{msi}, attach_line_{std::move(attach_line)} {}
+PciBus::PciBus(bus::AddressMap& map, bus::MsiSink& msi, std::function<bus::IrqLine&(u8)> attach_line,
+               bus::MemoryWindows* memory)
+    : map_{map}, msi_{msi}, attach_line_{std::move(attach_line)}, memory_{memory} {}
 PciBus::~PciBus() = default;
 
 bool PciBus::plug(bus::PciAddress at, bus::PciFunction& function) {
@@ -99,6 +102,19 @@ void PciBus::remap() {
   for (auto const& slot : slots_) {
     for (auto bar = u8{0}; bar < 6; ++bar) map_bar(*slot.function, bar);
   }
+  show_memory();
+}
+
+void PciBus::show_memory() {
+  if (memory_ == nullptr) return;
+  auto shown = std::vector<memory::GuestMemory::Window>{};
+  for (auto const& window : windows_) {
+    auto const bytes = window->memory();
+    if (!bytes.empty()) shown.push_back({window->ranges()[0], bytes.data(), memory::RegionKind::ram});
+  }
+  if (shown == shown_) return;
+  shown_ = shown;
+  memory_->set(bus::WindowLayer::pci, std::move(shown));
 }
 
 /// A BAR is decoded only inside the windows that the host bridge forwards, so that it never hides another

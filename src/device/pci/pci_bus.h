@@ -6,6 +6,7 @@
 
 #include "bus/address_map.h"
 #include "bus/address_plan.h"
+#include "bus/memory_windows.h"
 #include "bus/pci.h"
 
 namespace vireo::device {
@@ -14,8 +15,10 @@ namespace vireo::device {
 /// it.
 class PciBus {
  public:
-  /// `attach_line` makes a new wire into a GSI.
-  PciBus(bus::AddressMap& map, bus::MsiSink& msi, std::function<bus::IrqLine&(u8 gsi)> attach_line);
+  /// `attach_line` makes a new wire into a GSI. `memory` shows the BARs that are plain memory; null: those are
+  /// reached through their functions like others.
+  PciBus(bus::AddressMap& map, bus::MsiSink& msi, std::function<bus::IrqLine&(u8 gsi)> attach_line,
+         bus::MemoryWindows* memory);
   ~PciBus();
 
   /// Plugs a function in, before the machine starts. It must outlive this. False: the place is taken or does
@@ -38,12 +41,15 @@ class PciBus {
 
   bus::PciFunction* find(bus::PciAddress at) const;
   void map_bar(bus::PciFunction& function, u8 index);
+  void show_memory();
 
   bus::AddressMap& map_;
   bus::MsiSink& msi_;
   std::function<bus::IrqLine&(u8)> attach_line_;
   std::vector<Slot> slots_;
   std::vector<std::unique_ptr<Window>> windows_;
+  bus::MemoryWindows* memory_;
+  std::vector<memory::GuestMemory::Window> shown_;
 };
 
 }  // namespace vireo::device

@@ -52,10 +52,12 @@ struct PciTest : testing::Test {
   ControlProbe control;
   std::deque<u8> gsis;
   LineProbe line;
-  PciBus bus{map, msi, [this](u8 gsi) -> bus::IrqLine& {
+  PciBus bus{map, msi,
+             [this](u8 gsi) -> bus::IrqLine& {
                gsis.push_back(gsi);
                return line;
-             }};
+             },
+             nullptr};
   HostBridge bridge{bus, control, nullptr};
   Echo echo;
 };
@@ -143,7 +145,7 @@ TEST_F(PciTest, ResetControlResetsOnTheRisingBit) {
 TEST_F(PciTest, BridgesKeepTheDeviceContract) {
   auto buses = std::deque<PciBus>{};
   auto const fresh_bus = [&]() -> PciBus& {
-    return buses.emplace_back(map, msi, [&](u8) -> bus::IrqLine& { return line; });
+    return buses.emplace_back(map, msi, [&](u8) -> bus::IrqLine& { return line; }, nullptr);
   };
   bus::contract::expect_device_contract(
       [&] { return std::make_unique<HostBridge>(fresh_bus(), control, nullptr); },

@@ -38,7 +38,7 @@ class ShadowMemoryTest : public ::testing::Test, public bus::MemoryWindows {
   MsiProbe msi;
   LineProbe line;
   ControlProbe control;
-  PciBus bus{map, msi, [this](u8) -> bus::IrqLine& { return line; }};
+  PciBus bus{map, msi, [this](u8) -> bus::IrqLine& { return line; }, nullptr};
   std::optional<ShadowMemory> shadow;
   std::optional<HostBridge> bridge;
 };

@@ -51,6 +51,7 @@ class Vga final : public bus::Device,
   void config_written(u16, u8) override {}
   u64 read_bar(u8 bar, u64 offset, u8 width) override;
   void write_bar(u8 bar, u64 offset, u8 width, u64 value) override;
+  Bytes bar_memory(u8 bar) override { return bar == vga_spec::FrameBuffer ? memory_ : Bytes{}; }
   void connect_intx(bus::IrqLine*) override {}
 
   // display::Screen

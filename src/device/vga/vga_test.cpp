@@ -4,6 +4,8 @@
 
 #include "bus/device_contract.h"
 #include "bus/manual_executor.h"
+#include "device/chipset/line_probe.h"
+#include "device/pci/pci_bus.h"
 
 namespace vireo::device {
 namespace {
@@ -239,6 +241,29 @@ TEST_F(VgaTest, TellsTheMostThatTheBochsInterfaceTakes) {
   dispi(DispiVirtualWidth, 0xFFFF);
   dispi(DispiYOffset, 0xFFFF);
   EXPECT_EQ(vga.picture().pixels.size(), std::size_t{dispi_most_width} * dispi_most_height);
+}
+
+TEST_F(VgaTest, ProcessorsReachTheFrameBufferWithoutTheDevice) {
+  struct Shown final : bus::MemoryWindows {
+    void set(bus::WindowLayer, std::vector<memory::GuestMemory::Window> given) override {
+      windows = std::move(given);
+    }
+    std::vector<memory::GuestMemory::Window> windows;
+  };
+  auto map = bus::AddressMap{};
+  auto msi = MsiProbe{};
+  auto line = LineProbe{};
+  auto shown = Shown{};
+  auto bus = PciBus{map, msi, [&](u8) -> bus::IrqLine& { return line; }, &shown};
+  bus.plug({2, 0}, vga);
+
+  bus.write_config({2, 0}, 0x10, 4, 0xD000'0000);
+  bus.write_config({2, 0}, 0x04, 2, 2);
+  ASSERT_EQ(shown.windows.size(), 1u);
+  EXPECT_EQ(shown.windows[0].range, (GpaRange{Gpa{0xD000'0000}, Vga::memory_bytes}));
+  EXPECT_EQ(shown.windows[0].host, memory.data());
+  bus.write_config({2, 0}, 0x10, 4, 0x1000'0000);  // outside of what the bridge forwards
+  EXPECT_TRUE(shown.windows.empty());
 }
 
 TEST_F(VgaTest, ProtectsTheCrtcsFirstRegisters) {

@@ -38,6 +38,14 @@ class Machines(unittest.TestCase):
         console.expect("# ")
         return console
 
+    def settled_log(self, console):
+        """What the console has said, once nothing more is on its way."""
+        while True:
+            before = console.log
+            console._read(1)
+            if console.log == before:
+                return before
+
     def check(self, console, command, pattern, limit=120):
         console.line(command)
         return console.expect(pattern, limit)
@@ -51,9 +59,7 @@ class Verbs(Machines):
 
         self.vireo("pause", "one", "--reason", "lunch")
         self.assertEqual((self.status("one")["state"], self.status("one")["reason"]), ("paused", "lunch"))
-        console.expect(r"(\d+\.\d\d\s+)*$")
-        while console.log != (before := console.log):
-            console._read(0.1)
+        before = self.settled_log(console)
         console._read(2)
         self.assertEqual(console.log, before)
         self.assertIn("is paused (lunch)", self.vireo("stop", "one", status=1))

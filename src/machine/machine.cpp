@@ -72,12 +72,14 @@ Result<> Machine::prepare() {
 }
 
 void Machine::go_on() {
+  for (auto const& disk : devices_->disks()) disk.throttle->hurry(false);
   executor_->with([&] { devices_->start(); });
   engine_->start();
 }
 
 void Machine::halt() {
   engine_->stop();
+  for (auto const& disk : devices_->disks()) disk.throttle->hurry(true);
   executor_->with([&] { devices_->stop(); });
 }
 

@@ -13,6 +13,7 @@ namespace vireo::image {
 namespace {
 
 constexpr u64 least_bytes{64 * 1024};
+constexpr u64 longest_wait_ns{20'000'000};  // how late hurry() is noticed
 
 }  // namespace
 
@@ -60,7 +61,9 @@ void Throttle::pass(u64 bytes) {
     auto const lock = std::lock_guard{mutex_};
     return std::max(operations_.take(1, now), bytes_.take(bytes, now));
   }();
-  if (until > now) clock_.wait_until(until);
+  for (auto passed = now; passed < until && !hurried_; passed = clock_.now_ns()) {
+    clock_.wait_until(std::min(until, passed + longest_wait_ns));
+  }
 }
 
 Result<std::shared_ptr<Throttle>> throttle_group(std::string const& name, ThrottleLimits const& limits) {

@@ -36,6 +36,8 @@ class Throttle {
   explicit Throttle(ThrottleLimits const& limits, ThrottleClock clock = host_clock());
   /// Returns when a request of so many bytes may go; requests go in the order in which they come.
   void pass(u64 bytes);
+  /// While it is true nobody waits, also of those who do already: a machine that stops lets its requests end.
+  void hurry(bool hurried) { hurried_ = hurried; }
   /// Holds for requests that come from now on.
   void set(ThrottleLimits const& limits);
   ThrottleLimits limits();
@@ -43,6 +45,7 @@ class Throttle {
  private:
   ThrottleClock clock_;
   std::atomic<bool> limited_;
+  std::atomic<bool> hurried_{};
   std::mutex mutex_;  // the rest
   ThrottleLimits limits_;
   Rate operations_;

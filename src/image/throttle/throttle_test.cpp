@@ -55,6 +55,22 @@ TEST(Throttle, LetsABurstGoAtOnceAfterARestAndNoMore) {
   EXPECT_EQ(clock.seconds_for(throttle, 500, 0), 0);
 }
 
+TEST(Throttle, LetsEverybodyGoWhileItsMachineStops) {
+  auto clock = Clock{};
+  auto* waited_on = static_cast<Throttle*>(nullptr);
+  auto throttle = Throttle{{.operations = 1, .operations_burst = 1},
+                           {.now_ns = [&] { return clock.now; },
+                            .wait_until =
+                                [&](u64 until) {
+                                  clock.now = until;
+                                  waited_on->hurry(true);
+                                }}};
+  waited_on = &throttle;
+  EXPECT_LT(clock.seconds_for(throttle, 100, 0), 0.1);
+  throttle.hurry(false);
+  EXPECT_LT(clock.seconds_for(throttle, 1, 0), 0.1);
+}
+
 TEST(Throttle, FollowsLimitsThatChange) {
   auto clock = Clock{};
   auto throttle = Throttle{{.operations = 10, .operations_burst = 1}, clock.clock()};

@@ -64,6 +64,9 @@ Result<> run_mirror(MirrorRun run, JobControl& control) {
       return std::unexpected{std::move(over).error()};
     }
     run.disk.exclusively([&](LiveDisk::Inside&) { run.filter.set_synchronous(false); });
+    // Writes beside the one that failed met the same trouble; what they left is marked, and copied after the
+    // pause.
+    static_cast<void>(run.filter.take_error());
     TRY(control.pause(over.error()));
   }
 }

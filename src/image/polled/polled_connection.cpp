@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <csignal>
 
 #include "host/clock.h"
 
@@ -18,7 +19,9 @@ constexpr u64 longest_poll_ms{1000};
 }  // namespace
 
 PolledConnection::PolledConnection(u64 patience_ns)
-    : patience_ns_{patience_ns}, wake_{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)} {}
+    : patience_ns_{patience_ns}, wake_{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)} {
+  ::signal(SIGPIPE, SIG_IGN);  // the libraries write to a socket as to any file
+}
 
 bool PolledConnection::is_lost() {
   auto const lock = Lock{mutex_};
